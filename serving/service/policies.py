@@ -1,0 +1,78 @@
+"""What is served, what it has learned, and forgetting a person."""
+
+from __future__ import annotations
+
+import asyncio
+
+from policies.posterior import posterior, ridge_prior
+from policies.types import PolicyName, ScopeId
+from policies.vector import feature_names
+from serving.ports import DecisionStore, PolicyCatalog, PublishedPolicy
+from serving.service.bandit import unknown_policy
+from serving.service.commands import ArmEvidence, PolicyDescription
+from serving.service.errors import InvalidRequest, UnknownPolicy
+from serving.service.validate import identifier
+
+
+class PolicyService:
+    """Looks into policies and their evidence, and erases people."""
+
+    def __init__(self, store: DecisionStore, catalog: PolicyCatalog) -> None:
+        self._store = store
+        self._catalog = catalog
+
+    def list(self) -> tuple[PolicyDescription, ...]:
+        """All served policies, by name."""
+        live = (self._catalog.live(name) for name in self._catalog.names())
+        return tuple(_description(policy) for policy in live if policy is not None)
+
+    def get(self, name: PolicyName) -> PolicyDescription:
+        """One served policy.
+
+        Raises:
+            UnknownPolicy.
+        """
+        return _description(self._live(name))
+
+    async def evidence(self, name: PolicyName, scope: ScopeId) -> tuple[ArmEvidence, ...]:
+        """What each arm has shown a scope, by arm; empty when nothing has.
+
+        Raises:
+            InvalidRequest, UnknownPolicy.
+        """
+        _check_scope(scope)
+        policy = self._live(name)
+        evidence = await self._store.evidence(policy, scope)
+        theta = posterior(ridge_prior(len(evidence.arms), policy.dimension, policy.spec.ridge), evidence).theta
+        return tuple(
+            ArmEvidence(arm, int(evidence.count[m]), float(evidence.reward_sum[m]), theta[m], int(evidence.version[m]))
+            for m, arm in enumerate(evidence.arms)
+        )
+
+    async def forget(self, scope: ScopeId, name: PolicyName | None) -> None:
+        """Erase a person from one policy, or (None) from all. Safe to repeat.
+
+        Raises:
+            InvalidRequest, UnknownPolicy.
+        """
+        _check_scope(scope)
+        names = self._catalog.names() if name is None else (name,)
+        if name is not None and not self._catalog.namespaces(name):
+            raise UnknownPolicy(unknown_policy(name, self._catalog))
+        await asyncio.gather(*(self._store.forget(each, self._catalog.namespaces(each), scope) for each in names))
+
+    def _live(self, name: PolicyName) -> PublishedPolicy:
+        policy = self._catalog.live(name)
+        if policy is None:
+            raise UnknownPolicy(unknown_policy(name, self._catalog))
+        return policy
+
+
+def _check_scope(scope: ScopeId) -> None:
+    violations = list(identifier("scope", scope))
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _description(policy: PublishedPolicy) -> PolicyDescription:
+    return PolicyDescription(policy, feature_names(policy.spec, policy.features))

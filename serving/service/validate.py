@@ -1,0 +1,124 @@
+"""Everything that can be wrong with a request on its own, found in one pass so that callers mend it in one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+from policies.spec import RewardRules
+from serving.service.commands import Candidate, Reward, Score, Served
+from serving.service.errors import FieldViolation
+
+MAX_CANDIDATES = 500
+MAX_ID_BYTES = 256
+MAX_ENTRIES = 256
+MAX_MAGNITUDE = 1e6
+"""Largest magnitude of a number that may enter a vector: past it, λ drowns in the rounding of A."""
+MAX_UTC_OFFSET_S = 18 * 3600.0
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+YEAR_1, YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
+
+
+def score_violations(request: Score) -> Iterator[FieldViolation]:
+    """What breaks the contract in a Score, whatever the policy."""
+    yield from identifier("policy", request.policy)
+    yield from _entities("entities", request.entities)
+    yield from _numbers("context", request.context)
+    if request.request_time is not None:
+        yield from _moment("request_time", request.request_time)
+    if not abs(request.utc_offset_s) <= MAX_UTC_OFFSET_S:
+        yield FieldViolation("utc_offset", f"must be within ±18 h, got {request.utc_offset_s:g} s")
+    if request.request_id:
+        yield from identifier("request_id", request.request_id)
+    yield from _slate(request.candidates)
+    if request.served is not None:
+        yield from _served(request.served, request)
+
+
+def reward_violations(request: Reward) -> Iterator[FieldViolation]:
+    """What breaks the contract in a Reward, whatever the policy."""
+    yield from identifier("decision_id", request.decision_id)
+    if request.reward_id:
+        yield from identifier("reward_id", request.reward_id)
+    if request.occurred_at is not None:
+        yield from _moment("occurred_at", request.occurred_at)
+    if request.value is None and request.outcome is None:
+        yield FieldViolation("result", "say what came of it: give `value` or `outcome`")
+
+
+def reward_value(request: Reward, rules: RewardRules) -> tuple[float, list[FieldViolation]]:
+    """The value a reward is worth under a policy's rules, and what breaks them.
+
+    Returns:
+        The value (NaN when it has none) and the violations, empty when the value may be learned.
+    """
+    violations = []
+    value = math.nan
+    if request.outcome is not None:
+        if request.outcome in rules.outcomes:
+            value = rules.outcomes[request.outcome]
+        else:
+            known = ", ".join(sorted(rules.outcomes)) or "none: send `value`"
+            violations.append(FieldViolation("outcome", f"the policy names no outcome {request.outcome!r}; it names {known}"))
+    elif request.value is not None:
+        value = request.value
+        if not rules.low <= value <= rules.high:
+            violations.append(FieldViolation("value", f"must be within [{rules.low:g}, {rules.high:g}], got {value:g}"))
+    if rules.aggregate != "first" and not request.reward_id:
+        violations.append(FieldViolation("reward_id", f"required, because the policy aggregates `{rules.aggregate}`"))
+    return value, violations
+
+
+def identifier(path: str, value: str) -> Iterator[FieldViolation]:
+    """What keeps a text from being an id: emptiness, length, characters nobody can see."""
+    if not value:
+        yield FieldViolation(path, "must not be empty")
+    elif len(value) > MAX_ID_BYTES or len(value.encode()) > MAX_ID_BYTES:
+        yield FieldViolation(path, f"must be at most {MAX_ID_BYTES} bytes of UTF-8, got {len(value.encode())}")
+    elif _CONTROL.search(value):
+        yield FieldViolation(path, "must not hold control characters")
+
+
+def _slate(candidates: tuple[Candidate, ...]) -> Iterator[FieldViolation]:
+    if not 1 <= len(candidates) <= MAX_CANDIDATES:
+        yield FieldViolation("candidates", f"must be 1 to {MAX_CANDIDATES}, got {len(candidates)}")
+    seen: dict[str, int] = {}
+    for k, candidate in enumerate(candidates):
+        path = f"candidates[{k}]"
+        yield from identifier(f"{path}.id", candidate.id)
+        if (first := seen.setdefault(candidate.id, k)) != k:
+            yield FieldViolation(f"{path}.id", f"{candidate.id!r} is already the id of candidates[{first}]")
+        if candidate.arm:
+            yield from identifier(f"{path}.arm", candidate.arm)
+        yield from _entities(f"{path}.entities", candidate.entities)
+        yield from _numbers(f"{path}.features", candidate.features)
+
+
+def _served(served: Served, request: Score) -> Iterator[FieldViolation]:
+    if served.candidate_id not in {c.id for c in request.candidates}:
+        yield FieldViolation("served.candidate_id", f"{served.candidate_id!r} is not among the candidates")
+    if not 0.0 < served.propensity <= 1.0:
+        yield FieldViolation("served.propensity", f"must be within (0, 1], got {served.propensity:g}")
+    if served.decided_at is not None:
+        yield from _moment("served.decided_at", served.decided_at)
+
+
+def _entities(path: str, entities: Mapping[str, str]) -> Iterator[FieldViolation]:
+    if len(entities) > MAX_ENTRIES:
+        yield FieldViolation(path, f"must hold at most {MAX_ENTRIES} entries, got {len(entities)}")
+    for name, value in entities.items():
+        yield from identifier(f"{path}[{name!r}]", value)
+
+
+def _numbers(path: str, numbers: Mapping[str, float]) -> Iterator[FieldViolation]:
+    if len(numbers) > MAX_ENTRIES:
+        yield FieldViolation(path, f"must hold at most {MAX_ENTRIES} entries, got {len(numbers)}")
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            yield FieldViolation(f"{path}[{name!r}]", f"must be a finite number, got {value}")
+
+
+def _moment(path: str, seconds: float) -> Iterator[FieldViolation]:
+    if not YEAR_1 <= seconds <= YEAR_9999:
+        yield FieldViolation(path, "must be a time within the years 1 to 9999")
