@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-all check gen fmt bench-quick up serve clean
+.PHONY: help setup demo test test-slow check gen fmt bench-quick up serve clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,8 @@ serve: setup ## the server alone, settings from OOML_*
 test: setup ## the tests, on real servers; under six minutes
 	@$(BIN)/pytest -q
 
-test-all: setup ## the long fault, load and statistics tests as well
-	@$(BIN)/pytest -q -m "slow or not slow" --timeout 3600
+test-slow: setup ## the long fault, load and statistics tests
+	@$(BIN)/pytest -q -m slow --timeout 1800
 
 check: setup ## lint, types, layers, contract, generated code; writes nothing
 	@$(BIN)/ruff format --check .
