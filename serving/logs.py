@@ -1,0 +1,58 @@
+"""Log lines of every process: one JSON object a line, or text for a person at a terminal. On stderr; stdout is for answers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+from serving.settings import Settings
+
+
+def configure(settings: Settings, **process: object) -> None:
+    """Set up logging of this process; once, first thing.
+
+    Args:
+        process: what every line says of the process, such as its name.
+    """
+    text = settings.log_format == "text" or (settings.log_format == "auto" and not settings.production and sys.stderr.isatty())
+    level: int = getattr(logging, settings.log_level.upper())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Plain tracebacks: the richer ones print local variables, and so people's data and secrets.
+    render: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        if text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(**process)
+    _adopt_standard_logging(shared, render)
+
+
+def _adopt_standard_logging(shared: list[Processor], render: list[Processor]) -> None:
+    """Let libraries that use `logging` write the same lines; their chatter below a warning is dropped."""
+
+    def name(logger: Any, _: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["logger"] = event["_record"].name
+        return event
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[name, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)

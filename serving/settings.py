@@ -1,0 +1,168 @@
+"""Every setting of the server: read once, from ``OOML_*`` variables and the command line, then only passed on."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails, to_json
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "OOML_"
+
+
+class SettingsError(Exception):
+    """Settings that cannot be served with; the message lists every mistake, one a line."""
+
+
+class Settings(BaseSettings):
+    """How one server runs. Each field is the variable ``OOML_<FIELD>``; times are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    mode: Literal["development", "production"] | None = None
+    """Production refuses a Redis that may lose or evict what it acknowledged; development warns. Default: development on loopback."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on: an IP address or a name of this machine."""
+
+    port: int = Field(50051, ge=0, le=65_535)
+    """gRPC port; 0 picks a free one."""
+
+    workers: int = Field(1, ge=1, le=256)
+    """Serving processes; all of them listen on the one port."""
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Where evidence, decisions, policies and online features lie: ``redis://`` or ``rediss://``, password included."""
+
+    redis_cluster: bool = False
+    """Whether that is a node of a Redis Cluster."""
+
+    redis_timeout_s: float = Field(0.8, gt=0, le=60)
+    """How long one round trip to Redis may take, at most; a call with a nearer deadline waits less."""
+
+    redis_connections: int = Field(32, ge=1, le=10_000)
+    """Connections to Redis, per worker (and per node of a cluster)."""
+
+    feature_repo: Path | None = None
+    """Folder of the Feast repository whose registry is watched; None: this host follows plans that another host publishes."""
+
+    seed: int | None = Field(None, ge=0)
+    """Makes the workers' random draws repeatable, for tests and demos only; None: from the operating system."""
+
+    max_in_flight: int = Field(256, ge=1)
+    """Calls a worker handles at once; more get RESOURCE_EXHAUSTED."""
+
+    default_deadline_s: float = Field(1.0, gt=0, le=60)
+    """Deadline of a call whose caller set none."""
+
+    max_connection_age_s: float = Field(300.0, gt=0)
+    """Age at which a connection is asked to reconnect, so that connections spread over workers and replicas."""
+
+    drain_grace_s: float = Field(10.0, ge=0, le=600)
+    """How long calls in flight may take to finish once the server is told to stop."""
+
+    health_interval_s: float = Field(0.5, gt=0, le=60)
+    """Seconds between two looks at Redis for the health service; each must be answered within one such interval."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log line written."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """``auto``: text on a terminal in development, else one JSON object a line."""
+
+    access_log: Literal["off", "debug", "info"] = "debug"
+    """Severity of the one line written per call."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address Prometheus scrapes."""
+
+    metrics_port: int = Field(0, ge=0, le=65_535)
+    """Port Prometheus scrapes, one for all workers; 0: no metrics are kept."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+            raise ValueError("must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS)")
+        return url
+
+    @field_validator("feature_repo")
+    @classmethod
+    def _feature_repo(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not (folder / "feature_store.yaml").is_file():
+            raise ValueError("must be a folder that holds a feature_store.yaml")
+        return folder and folder.absolute()
+
+    @property
+    def production(self) -> bool:
+        """Whether weak guarantees are refused instead of warned of."""
+        return self.mode == "production" if self.mode else not is_loopback(self.host)
+
+    @property
+    def redis_address(self) -> str:
+        """Host and port of Redis, without credentials: fit for logs."""
+        parts = urlsplit(self.redis_url.get_secret_value())
+        return address(parts.hostname or "", parts.port or 6379)
+
+    def in_clear(self) -> bytes:
+        """All settings as JSON, secrets included: for the pipe to a child process, never for a log."""
+        plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
+        return to_json(plain)
+
+    @classmethod
+    def from_clear(cls, said: bytes) -> Self:
+        """What `in_clear` wrote."""
+        return cls.model_validate_json(said)
+
+
+def load(**overrides: object) -> Settings:
+    """Settings from the environment, put over by what the command line gave (None: not given).
+
+    Raises:
+        SettingsError.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        raise SettingsError("\n".join(_plain(e) for e in error.errors())) from None
+
+
+def unknown_variables() -> Iterator[str]:
+    """Variables of the environment that look like settings and are none: probably misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return (name for name in sorted(os.environ) if name.startswith(PREFIX) and name not in known)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def address(host: str, port: int) -> str:
+    """``host:port`` as gRPC and URLs write it, brackets around IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _plain(error: ErrorDetails) -> str:
+    """One mistake in words for whoever runs the server; a secret's value stays out of it."""
+    name = str(error["loc"][0])
+    text = (
+        error["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should be", "must be")
+        .replace("Extra inputs are not permitted", "no such setting")
+        .split(", unable to parse")[0]
+    )
+    secret = name not in Settings.model_fields or Settings.model_fields[name].annotation is SecretStr
+    return f"{PREFIX}{name.upper()}: {text}" + ("" if secret else f"; got {error['input']!r}")

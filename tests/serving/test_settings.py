@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from serving.settings import Settings, SettingsError, load, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in unknown_variables():
+        monkeypatch.delenv(name)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"OOML_{name.upper()}", raising=False)
+
+
+def test_the_command_line_goes_over_the_environment_and_what_it_leaves_out_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OOML_PORT", "1")
+    monkeypatch.setenv("OOML_WORKERS", "2")
+    settings = load(port=3, workers=None)
+    assert (settings.port, settings.workers) == (3, 2)
+
+
+def test_every_mistake_is_listed_at_once_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OOML_PORT", "many")
+    monkeypatch.setenv("OOML_WORKERS", "0")
+    monkeypatch.setenv("OOML_MODE", "prod")
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert str(error.value).splitlines() == [
+        "OOML_MODE: must be 'development' or 'production'; got 'prod'",
+        "OOML_PORT: must be a valid integer; got 'many'",
+        "OOML_WORKERS: must be greater than or equal to 1; got '0'",
+    ]
+
+
+def test_a_secret_is_in_no_message_and_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OOML_REDIS_URL", "http://:hunter2@redis:1")
+    with pytest.raises(SettingsError, match="OOML_REDIS_URL: must look like redis://") as error:
+        load()
+    assert "hunter2" not in str(error.value)
+    settings = load(redis_url="redis://:hunter2@redis:1/0")
+    assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump_json()} {settings.redis_address}"
+    assert settings.redis_address == "redis:1"
+
+
+def test_a_child_process_gets_exactly_the_settings_of_its_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").touch()
+    settings = load(redis_url="redis://:hunter2@redis:1/0", feature_repo=tmp_path, seed=2**64, mode="production")
+    monkeypatch.setenv("OOML_PORT", "1")
+    monkeypatch.setenv("OOML_MODE", "development")
+    assert Settings.from_clear(settings.in_clear()) == settings
+    assert b"\n" not in settings.in_clear()
+
+
+@pytest.mark.parametrize(
+    ("host", "mode", "production"),
+    [
+        ("127.0.0.1", None, False),
+        ("127.0.0.2", None, False),
+        ("::1", None, False),
+        ("localhost", None, False),
+        ("0.0.0.0", None, True),  # noqa: S104
+        ("::", None, True),
+        ("10.0.0.1", None, True),
+        ("ooml.example", None, True),
+        ("0.0.0.0", "development", False),  # noqa: S104
+        ("127.0.0.1", "production", True),
+    ],
+)
+def test_whoever_is_reachable_from_elsewhere_is_in_production_unless_told(host: str, mode: str | None, production: bool) -> None:
+    assert load(host=host, mode=mode).production is production
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        load().port = 1
+
+
+def test_a_misspelt_variable_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OOML_WORKRES", "4")
+    monkeypatch.setenv("OOML_PORT", "4")
+    assert list(unknown_variables()) == ["OOML_WORKRES"]
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, f in Settings.model_fields.items() if not f.description] == []
