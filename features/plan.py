@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 Dtype = Literal["float64", "float32", "int64", "int32", "bool", "timestamp", "string"]
 
@@ -98,3 +100,53 @@ class Plan:
     def vector(self) -> tuple[str, ...]:
         """Names of the features that make the vector x, in order."""
         return tuple(f.name for f in self.features if f.dtype != "string")
+
+
+def signature(plan: Plan) -> str:
+    """Hash of what a vector means: its features in order, their types, and the version of every transform they come from.
+
+    Evidence of plans with the same signature may be added up. Where a value is stored, its time to live and labels do not count.
+    """
+    meaning = [
+        (f.name, f.dtype, None if f.transform is None else (plan.transforms[f.transform].name, plan.transforms[f.transform].version))
+        for f in plan.features
+        if f.dtype != "string"
+    ]
+    return hashlib.sha256(json.dumps(meaning, separators=(",", ":")).encode()).hexdigest()
+
+
+def to_json(plan: Plan) -> str:
+    """A plan as JSON text, the same text for equal plans; bytes are written in hexadecimal."""
+    return json.dumps(asdict(plan), default=bytes.hex, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str | bytes) -> Plan:
+    """What `to_json` wrote.
+
+    Raises:
+        ValueError: it is no plan of this layout.
+    """
+    try:
+        said = json.loads(text)
+        return Plan(
+            said["feature_service"],
+            said["fingerprint"],
+            tuple(_view(view) for view in said["views"]),
+            tuple(TransformRef(**transform) for transform in said["transforms"]),
+            tuple(said["request_fields"]),
+            tuple(Feature(**feature) for feature in said["features"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a plan of this layout: {error}") from error
+
+
+def _view(said: dict[str, Any]) -> View:
+    return View(
+        said["name"],
+        tuple(JoinKey(**key) for key in said["join_keys"]),
+        bytes.fromhex(said["key_prefix"]),
+        bytes.fromhex(said["key_suffix"]),
+        tuple(Column(c["name"], bytes.fromhex(c["field"]), c["dtype"]) for c in said["columns"]),
+        bytes.fromhex(said["timestamp_field"]),
+        said["ttl_s"],
+    )
