@@ -6,16 +6,48 @@ more: what is printed later joins the log on stderr.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from typing import Self
+
+from serving.settings import Settings
 
 READY = b"ready\n"
 
 REFUSED = 78
 """Exit code of a process that would only fail in the same way if it were started again (EX_CONFIG of sysexits.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a process of the server is told at its start.
+
+    Args:
+        settings: of the server.
+        listen: address of a worker.
+        slot: 0 … workers - 1, the worker's place; another process takes it when this one dies.
+        stream: number of the random stream that this process alone draws from.
+    """
+
+    settings: Settings
+    listen: str = ""
+    slot: int = 0
+    stream: int = 0
+
+    def to_line(self) -> bytes:
+        """For the pipe to the child, with secrets in clear."""
+        return json.dumps([self.settings.in_clear(), self.listen, self.slot, self.stream]).encode()
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """What `to_line` wrote."""
+        settings, *rest = json.loads(line)
+        return cls(Settings.from_clear(settings), *rest)
 
 
 def told() -> bytes:

@@ -111,13 +111,13 @@ class Settings(BaseSettings):
         parts = urlsplit(self.redis_url.get_secret_value())
         return address(parts.hostname or "", parts.port or 6379)
 
-    def in_clear(self) -> bytes:
+    def in_clear(self) -> str:
         """All settings as JSON, secrets included: for the pipe to a child process, never for a log."""
         plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
-        return to_json(plain)
+        return to_json(plain).decode()
 
     @classmethod
-    def from_clear(cls, said: bytes) -> Self:
+    def from_clear(cls, said: str) -> Self:
         """What `in_clear` wrote."""
         return cls.model_validate_json(said)
 

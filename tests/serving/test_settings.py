@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from serving.child import Orders
 from serving.settings import Settings, SettingsError, load, unknown_variables
 
 
@@ -52,7 +53,9 @@ def test_a_child_process_gets_exactly_the_settings_of_its_parent(monkeypatch: py
     monkeypatch.setenv("OOML_PORT", "1")
     monkeypatch.setenv("OOML_MODE", "development")
     assert Settings.from_clear(settings.in_clear()) == settings
-    assert b"\n" not in settings.in_clear()
+    orders = Orders(settings, "127.0.0.1:1", slot=2, stream=5)
+    assert Orders.from_line(orders.to_line()) == orders
+    assert b"\n" not in orders.to_line()
 
 
 @pytest.mark.parametrize(
