@@ -43,10 +43,12 @@ class Event(_message.Message):
     TASK_SYNCED_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     """The part of the store it comes from, 0 to 255."""
-    epoch: _builtins.int
-    """Counts the histories of a shard: a new one begins when the store may have lost the end of the last. Reveals loss; no part of identity."""
+    epoch: _builtins.str
+    """Names one history of a shard: another begins when the store may have lost the end of the last. Reveals loss; no part of identity."""
     sequence: _builtins.int
-    """Position within shard and epoch: 1, 2, 3 ... without gaps. Reveals loss; no part of identity."""
+    """Position of the commit within shard and epoch: 1, 2, 3 ... without gaps. Events of one commit share it. Reveals loss; no part of
+    identity.
+    """
     @_builtins.property
     def recorded_at(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -87,7 +89,7 @@ class Event(_message.Message):
         self,
         *,
         shard: _builtins.int = ...,
-        epoch: _builtins.int = ...,
+        epoch: _builtins.str = ...,
         sequence: _builtins.int = ...,
         recorded_at: _timestamp_pb2.Timestamp | None = ...,
         decision_made: Global___DecisionMade | None = ...,
@@ -166,6 +168,8 @@ class DecisionMade(_message.Message):
     CANDIDATE_ENTITY_VALUES_FIELD_NUMBER: _builtins.int
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    BODY_HASH_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Names the decision."""
     policy: _builtins.str
@@ -196,6 +200,10 @@ class DecisionMade(_message.Message):
     """The experiment the scope takes part in; empty: none."""
     variant: _builtins.str
     """The variant it is assigned to; empty: none."""
+    generation: _builtins.int
+    """How often the scope had been forgotten before."""
+    body_hash: _builtins.bytes
+    """Hash of the request, by which a repeated request_id is told from a reused one; empty without a request_id."""
     @_builtins.property
     def request_time(self) -> _timestamp_pb2.Timestamp:
         """The time at which features were computed, as the caller gave it or by the server's clock."""
@@ -284,10 +292,12 @@ class DecisionMade(_message.Message):
         candidate_entity_values: _abc.Iterable[_builtins.str] | None = ...,
         experiment: _builtins.str = ...,
         variant: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        body_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "request_time", b"request_time", "reward_deadline", b"reward_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "candidate_entity_names", b"candidate_entity_names", "candidate_entity_values", b"candidate_entity_values", "candidate_ids", b"candidate_ids", "chosen", b"chosen", "decided_at", b"decided_at", "decision_id", b"decision_id", "deferred", b"deferred", "dimension", b"dimension", "entities", b"entities", "experiment", b"experiment", "feature_status", b"feature_status", "feature_times", b"feature_times", "means", b"means", "namespace", b"namespace", "policy", b"policy", "policy_version", b"policy_version", "prior_version", b"prior_version", "propensities", b"propensities", "propensity", b"propensity", "request_time", b"request_time", "reward_deadline", b"reward_deadline", "scope", b"scope", "scores", b"scores", "seed", b"seed", "served", b"served", "uncertainties", b"uncertainties", "variant", b"variant", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "body_hash", b"body_hash", "candidate_entity_names", b"candidate_entity_names", "candidate_entity_values", b"candidate_entity_values", "candidate_ids", b"candidate_ids", "chosen", b"chosen", "decided_at", b"decided_at", "decision_id", b"decision_id", "deferred", b"deferred", "dimension", b"dimension", "entities", b"entities", "experiment", b"experiment", "feature_status", b"feature_status", "feature_times", b"feature_times", "generation", b"generation", "means", b"means", "namespace", b"namespace", "policy", b"policy", "policy_version", b"policy_version", "prior_version", b"prior_version", "propensities", b"propensities", "propensity", b"propensity", "request_time", b"request_time", "reward_deadline", b"reward_deadline", "scope", b"scope", "scores", b"scores", "seed", b"seed", "served", b"served", "uncertainties", b"uncertainties", "variant", b"variant", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,7 +345,7 @@ Global___DecisionActivated: _TypeAlias = DecisionActivated  # noqa: Y015
 
 @_typing.final
 class RewardReceived(_message.Message):
-    """A reward arrived, whether it was counted or not."""
+    """A reward arrived and was acknowledged. A store need not report duplicates."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -404,12 +414,14 @@ class EvidenceAdded(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
     X_FIELD_NUMBER: _builtins.int
-    REWARD_DELTA_FIELD_NUMBER: _builtins.int
-    REWARD_SQUARE_DELTA_FIELD_NUMBER: _builtins.int
-    FIRST_FIELD_NUMBER: _builtins.int
+    VALUE_BEFORE_FIELD_NUMBER: _builtins.int
+    VALUE_AFTER_FIELD_NUMBER: _builtins.int
+    GREW_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     REWARD_VALUE_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    PROPENSITY_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """The decision that taught."""
     reward_id: _builtins.str
@@ -422,21 +434,25 @@ class EvidenceAdded(_message.Message):
     """Whose evidence it is."""
     arm: _builtins.str
     """The arm that learned."""
-    reward_delta: _builtins.float
-    """What is added to Σr, before weighting: the value now minus the value before. What is added to b is this times x."""
-    reward_square_delta: _builtins.float
-    """What is added to Σr², before weighting."""
-    first: _builtins.bool
+    value_before: _builtins.float
+    """What the decision counted for until then; 0 when `grew`."""
+    value_after: _builtins.float
+    """What it counts for from then on. With Δ = after - before, the arm's sums gain, before weighting: Σr Δ, b Δ·x, Σr² after² - before²."""
+    grew: _builtins.bool
     """Whether the decision teaches for the first time: then count and n grow by one, and A by x·xᵀ."""
     reward_value: _builtins.float
     """What the reward is worth on its own; absent: the default, when the window opened."""
+    policy_version: _builtins.int
+    """The version that made the decision."""
+    propensity: _builtins.float
+    """The probability with which the decision was made, in (0, 1]."""
     @_builtins.property
     def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The decision's vector, d values."""
 
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
-        """The time from which this evidence ages."""
+        """When the decision was made: the time from which this evidence ages."""
 
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
@@ -452,16 +468,18 @@ class EvidenceAdded(_message.Message):
         scope: _builtins.str = ...,
         arm: _builtins.str = ...,
         x: _abc.Iterable[_builtins.float] | None = ...,
-        reward_delta: _builtins.float = ...,
-        reward_square_delta: _builtins.float = ...,
-        first: _builtins.bool = ...,
+        value_before: _builtins.float = ...,
+        value_after: _builtins.float = ...,
+        grew: _builtins.bool = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         reward_value: _builtins.float | None = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        policy_version: _builtins.int = ...,
+        propensity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_reward_value", b"_reward_value", "decided_at", b"decided_at", "occurred_at", b"occurred_at", "reward_value", b"reward_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reward_value", b"_reward_value", "arm", b"arm", "decided_at", b"decided_at", "decision_id", b"decision_id", "first", b"first", "namespace", b"namespace", "occurred_at", b"occurred_at", "policy", b"policy", "reward_delta", b"reward_delta", "reward_id", b"reward_id", "reward_square_delta", b"reward_square_delta", "reward_value", b"reward_value", "scope", b"scope", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reward_value", b"_reward_value", "arm", b"arm", "decided_at", b"decided_at", "decision_id", b"decision_id", "grew", b"grew", "namespace", b"namespace", "occurred_at", b"occurred_at", "policy", b"policy", "policy_version", b"policy_version", "propensity", b"propensity", "reward_id", b"reward_id", "reward_value", b"reward_value", "scope", b"scope", "value_after", b"value_after", "value_before", b"value_before", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__reward_value: _TypeAlias = _typing.Literal["reward_value"]  # noqa: Y015
     _WhichOneofArgType__reward_value: _TypeAlias = _typing.Literal["_reward_value", b"_reward_value"]  # noqa: Y015
@@ -508,28 +526,26 @@ class ScopeDropped(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
-    TOUCHED_AT_FIELD_NUMBER: _builtins.int
+    ARMS_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy."""
     namespace: _builtins.str
     """Where the evidence lay."""
     scope: _builtins.str
     """The scope."""
-    @_builtins.property
-    def touched_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was last touched."""
-
+    arms: _builtins.int
+    """Arms it had evidence of."""
     def __init__(
         self,
         *,
         policy: _builtins.str = ...,
         namespace: _builtins.str = ...,
         scope: _builtins.str = ...,
-        touched_at: _timestamp_pb2.Timestamp | None = ...,
+        arms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["touched_at", b"touched_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "policy", b"policy", "scope", b"scope", "touched_at", b"touched_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "namespace", b"namespace", "policy", b"policy", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,7 +50,7 @@ class Policy(_message.Message):
 
     @_builtins.property
     def spec(self) -> _struct_pb2.Struct:
-        """The policy as its owner declared it, defaults filled in; durations in seconds. Fields are named as in policy files."""
+        """The policy as its file would declare it, defaults filled in."""
 
     def __init__(
         self,
