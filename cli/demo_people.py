@@ -99,7 +99,7 @@ def draw_people(rng: np.random.Generator, count: int, start: float, tasks: int =
         steady=rng.normal(_STEADY, 0.8, (count, 3)),
         swing=rng.normal(_SWING, 0.9, (count, 3)),
         tasks=Tasks(
-            np.floor(start - DAY_S * rng.exponential(40.0, shape)), due_at, has_time & ~np.isnan(due_at), rng.integers(1, 5, shape)
+            np.floor(start - DAY_S * (1.0 + rng.exponential(40.0, shape))), due_at, has_time & ~np.isnan(due_at), rng.integers(1, 5, shape)
         ),
     )
 
