@@ -1,0 +1,214 @@
+"""The packed forms of decisions and events. ``docs/redis-keys.md`` gives them byte by byte; all numbers are little-endian.
+
+Scripts write the heads (what only the store knows: times, generation), this module what the caller knows; it reads both.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from policies.types import HEADER, ArmId, CandidateId, DecisionId, Evidence, Floats, Namespace, PolicyName, PolicyVersion, ScopeId, triangle
+from serving.events import Activated, DecisionMade, Event, EvidenceAdded, LogEntry, RewardRecorded, ScopeDropped, ScopeForgotten
+from serving.ports import Decision, Ranked, RewardStatus
+
+_FORMAT = 1
+_DEFERRED, _SERVED, _CLAIMED = 1, 2, 4
+_NUMBERS = struct.Struct("<BBIHHHHdddQ")
+_MADE = struct.Struct("<ddd")
+_FACTS = struct.Struct("<IdH")
+
+
+def pack_facts(decision: Decision) -> bytes:
+    """What of a decision its record and its evidence keep: version, propensity, scope, chosen arm and x."""
+    x = decision.x[decision.chosen]
+    numbers = _FACTS.pack(decision.version, decision.propensity, len(x))
+    return b"".join((numbers, _text(decision.scope), _text(decision.slate[decision.chosen].arm), _floats(x)))
+
+
+def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
+    """A decision as it is logged and replied, but for its head."""
+    k, d = decision.x.shape
+    claimed = decision.decided_at_claimed
+    flags = _DEFERRED * decision.deferred | _SERVED * decision.served | _CLAIMED * (claimed is not None)
+    numbers = _NUMBERS.pack(
+        _FORMAT,
+        flags,
+        decision.version,
+        k,
+        d,
+        len(decision.status) // k,
+        decision.chosen,
+        decision.propensity,
+        decision.request_time,
+        claimed or 0.0,
+        decision.seed,
+    )
+    texts = [decision.decision_id, decision.policy, decision.namespace, decision.scope]
+    for ranked in decision.slate:
+        texts += (ranked.candidate_id, ranked.arm)
+    scores = np.array([(r.score, r.mean, r.uncertainty, r.propensity) for r in decision.slate])
+    return b"".join((numbers, _bytes(body_hash), *map(_text, texts), _floats(scores), _floats(decision.x), decision.status))
+
+
+def unpack_decision(packed: bytes) -> DecisionMade:
+    """A logged or kept decision, head included.
+
+    Raises:
+        ValueError: it is of a format this version does not know.
+    """
+    reader = _Reader(packed)
+    generation, at, deadline = reader.numbers(_MADE)
+    form, flags, version, k, d, f, chosen, propensity, request_time, claimed, seed = reader.numbers(_NUMBERS)
+    if form != _FORMAT:
+        raise ValueError(f"a decision of format {form}; this version reads {_FORMAT}")
+    body_hash = reader.chunk()
+    decision_id, policy, namespace, scope = (reader.text() for _ in range(4))
+    names = [(reader.text(), reader.text()) for _ in range(k)]
+    scores = reader.floats(4 * k).reshape(k, 4).tolist()
+    decision = Decision(
+        decision_id=DecisionId(decision_id),
+        policy=PolicyName(policy),
+        version=PolicyVersion(version),
+        namespace=Namespace(namespace),
+        scope=ScopeId(scope),
+        slate=tuple(Ranked(CandidateId(name), ArmId(arm), *row) for (name, arm), row in zip(names, scores, strict=True)),
+        chosen=chosen,
+        propensity=propensity,
+        x=reader.floats(k * d).reshape(k, d),
+        status=reader.rest(),
+        request_time=request_time,
+        seed=seed,
+        deferred=bool(flags & _DEFERRED),
+        served=bool(flags & _SERVED),
+        decided_at_claimed=claimed if flags & _CLAIMED else None,
+    )
+    if len(decision.status) != k * f:
+        raise ValueError(f"a decision with {len(decision.status)} statuses, not {k * f}")
+    return DecisionMade(decision, int(at), None if deadline < 0 else int(deadline), int(generation), body_hash)
+
+
+def unpack_evidence(arms: Sequence[ArmId], rows: Sequence[bytes | None], dimension: int) -> Evidence:
+    """The evidence of some arms from their stored rows, None where there is none."""
+    width = HEADER + dimension + triangle(dimension)
+    nothing = bytes(8 * width)
+    numbers = np.frombuffer(b"".join(row or nothing for row in rows), "<f8")
+    return Evidence(tuple(arms), numbers.reshape(len(rows), width), dimension)
+
+
+def unpack_entry(fields: Mapping[bytes, bytes]) -> LogEntry:
+    """An entry of the outbox from its fields, as ``XRANGE`` gives them."""
+    return LogEntry(
+        epoch=fields[b"epoch"].decode(),
+        seq=int(fields[b"seq"]),
+        namespace=Namespace(fields[b"ns"].decode()),
+        scope=ScopeId(fields[b"scope"].decode()),
+        shed=int(fields.get(b"shed", 0)),
+        events=tuple(unpack(fields[name]) for name, unpack in _EVENTS.items() if name in fields),
+    )
+
+
+def _activated(packed: bytes) -> Activated:
+    reader = _Reader(packed)
+    at, deadline = reader.numbers(struct.Struct("<dd"))
+    return Activated(DecisionId(reader.text()), int(at), int(deadline))
+
+
+def _reward(packed: bytes) -> RewardRecorded:
+    reader = _Reader(packed)
+    late, at, value, occurred_at = reader.numbers(struct.Struct("<Bddd"))
+    return RewardRecorded(
+        decision_id=DecisionId(reader.text()),
+        reward_id=reader.text(),
+        status=RewardStatus.LATE if late else RewardStatus.APPLIED,
+        value=value,
+        at_us=int(at),
+        occurred_at=None if math.isnan(occurred_at) else occurred_at,
+    )
+
+
+def _evidence(packed: bytes) -> EvidenceAdded:
+    reader = _Reader(packed)
+    grew, at, decided_at, before, after = reader.numbers(struct.Struct("<Bdddd"))
+    decision_id, reward_id = reader.text(), reader.text()
+    version, propensity, dimension = reader.numbers(_FACTS)
+    reader.text()  # the scope, which the entry names already
+    return EvidenceAdded(
+        decision_id=DecisionId(decision_id),
+        reward_id=reward_id,
+        version=PolicyVersion(version),
+        propensity=propensity,
+        arm=ArmId(reader.text()),
+        grew=bool(grew),
+        before=before,
+        after=after,
+        at_us=int(at),
+        decided_at_us=int(decided_at),
+        x=reader.floats(dimension),
+    )
+
+
+def _forgotten(packed: bytes) -> ScopeForgotten:
+    reader = _Reader(packed)
+    at, generation = reader.numbers(struct.Struct("<dd"))
+    return ScopeForgotten(PolicyName(reader.text()), int(generation), int(at))
+
+
+def _dropped(packed: bytes) -> ScopeDropped:
+    at, arms = struct.unpack("<dd", packed)
+    return ScopeDropped(int(arms), int(at))
+
+
+_EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
+    b"decision": unpack_decision,
+    b"activated": _activated,
+    b"reward": _reward,
+    b"evidence": _evidence,
+    b"forgotten": _forgotten,
+    b"dropped": _dropped,
+}
+
+
+class _Reader:
+    """Takes packed bytes apart from the left."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        self._at = 0
+
+    def numbers(self, form: struct.Struct) -> tuple[Any, ...]:
+        found = form.unpack_from(self._packed, self._at)
+        self._at += form.size
+        return found
+
+    def chunk(self) -> bytes:
+        (size,) = struct.unpack_from("<H", self._packed, self._at)
+        self._at += 2 + size
+        return self._packed[self._at - size : self._at]
+
+    def text(self) -> str:
+        return self.chunk().decode()
+
+    def floats(self, count: int) -> Floats:
+        found = np.frombuffer(self._packed, "<f8", count, self._at)
+        self._at += 8 * count
+        return found
+
+    def rest(self) -> bytes:
+        return self._packed[self._at :]
+
+
+def _bytes(value: bytes) -> bytes:
+    return struct.pack("<H", len(value)) + value
+
+
+def _text(value: str) -> bytes:
+    return _bytes(value.encode())
+
+
+def _floats(values: Floats) -> bytes:
+    return np.ascontiguousarray(values, "<f8").tobytes()

@@ -1,0 +1,29 @@
+"""Clients that fail fast, never repeat a write by themselves, and find a server that came back at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+Client = Redis | RedisCluster
+
+
+def connect(url: str, *, cluster: bool, timeout_s: float) -> Client:
+    """A client of one node or of a cluster; it connects when it is first used, and belongs to one event loop.
+
+    A pooled connection that died is replaced before it is used, so the first call after a restart succeeds. Nothing is ever sent twice:
+    whether to repeat is the caller's to know. Connections are as many as calls in flight; bound those.
+
+    Args:
+        url: ``redis://`` or ``rediss://``, credentials and database included; on a cluster, of any node.
+        cluster: whether it is a Redis Cluster.
+        timeout_s: how long connecting, sending and waiting for an answer may take, each.
+    """
+    once = Retry(NoBackoff(), 0)
+    settings: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "socket_keepalive": True, "driver_info": None}
+    if cluster:
+        return RedisCluster.from_url(url, retry=once, **settings)
+    return Redis.from_url(url, retry=once, **settings)

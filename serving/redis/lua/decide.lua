@@ -1,0 +1,81 @@
+#!lua
+-- Record a decision; its arm learns the default, unless it is deferred or the policy has none.
+-- Includes  _common, _outbox, _record, _evidence
+-- KEYS[3]   hash of evidence
+-- KEYS[4]   generation of the scope
+-- KEYS[5]   sorted set of the scope's decisions and replies
+-- KEYS[6]   record of the decision
+-- KEYS[7]   kept reply to the request_id; absent without one
+-- ARGV[10]  generation that was read
+-- ARGV[11]  decision id
+-- ARGV[12]  request_id; '' without one
+-- ARGV[13]  '1' when deferred
+-- ARGV[14]  window, microseconds
+-- ARGV[15]  life of the record, milliseconds: window and grace
+-- ARGV[16]  life of the reply, milliseconds
+-- ARGV[17]  the decision's facts, packed
+-- ARGV[18]  the decision as it is logged and replied, without its head (times and generation)
+-- Returns   {'RECORDED', deadline}: microseconds, -1 while deferred; also when the same decision was recorded before
+--           {'REPLAYED', packed decision}: the request_id has been answered
+--           {'FORGOTTEN'}, {'ARM_LIMIT'}, {'FULL'}: nothing was changed
+local TRIM = 32 -- expired members dropped at once; each call adds at most two
+local evidence_key, open, decision, reply = KEYS[3], KEYS[5], KEYS[6], KEYS[7]
+local generation = record.generation_now(KEYS[4])
+if generation ~= tonumber(ARGV[10]) then
+  return {'FORGOTTEN'}
+end
+local stored = redis.call('GET', decision)
+if stored == '' then
+  return {'FORGOTTEN'}
+end
+if stored then
+  return {'RECORDED', whole(record.read(stored).deadline)}
+end
+local kept = reply and redis.call('GET', reply)
+if kept and struct.unpack('<d', kept) == generation then
+  return {'REPLAYED', kept}
+end
+local facts, deferred, default = record.facts(ARGV[17]), ARGV[13] == '1', evidence.default()
+local learns = default and not deferred
+if outbox.full() then
+  return {'FULL'}
+end
+if learns and not evidence.has_room(evidence_key, facts.arm) then
+  return {'ARM_LIMIT'}
+end
+
+local now = clock()
+local deadline = deferred and -1 or now + tonumber(ARGV[14])
+local made = struct.pack('<ddd', generation, now, deadline) .. ARGV[18]
+local events = {}
+if outbox.crowded() then
+  outbox.shed()
+else
+  events = {'decision', made}
+end
+if learns then
+  table.insert(events, 'evidence')
+  table.insert(events, evidence.learn(evidence_key, facts, now, now, nil, default, ARGV[11], ''))
+end
+evidence.touch(evidence_key)
+redis.call('SET', decision, record.head(record.new(generation, now, deadline)) .. ARGV[17], 'PX', ARGV[15])
+
+local now_ms = math.floor(now / 1000)
+local last = now_ms + tonumber(ARGV[15])
+redis.call('ZADD', open, whole(last), 'd' .. ARGV[11])
+if reply then
+  redis.call('SET', reply, made, 'PX', ARGV[16])
+  redis.call('ZADD', open, whole(now_ms + tonumber(ARGV[16])), 'r' .. ARGV[12])
+  last = math.max(last, now_ms + tonumber(ARGV[16]))
+end
+local expired = redis.call('ZRANGE', open, '-inf', whole(now_ms), 'BYSCORE', 'LIMIT', 0, TRIM)
+if #expired > 0 then
+  redis.call('ZREM', open, unpack(expired))
+end
+if redis.call('PEXPIRETIME', open) < last then
+  redis.call('PEXPIREAT', open, whole(last))
+end
+if #events > 0 then
+  outbox.append(ARGV[5], facts.scope, events)
+end
+return {'RECORDED', whole(deadline)}

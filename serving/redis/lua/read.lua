@@ -1,0 +1,23 @@
+#!lua flags=no-writes
+-- Everything one Score reads.
+-- KEYS[1]   hash of evidence
+-- KEYS[2]   generation of the scope
+-- KEYS[3]   kept reply to the request_id; when there is none, the same as KEYS[2]
+-- KEYS[4..] hashes of feature rows; on a cluster none, for they lie in other slots
+-- ARGV[1]   m, how many arms
+-- ARGV[2..m+1]  the arms
+-- then for each row: how many fields, the fields
+-- Returns   seconds and microseconds of the clock; generation; kept reply or nil; m packed rows, nil for an arm without evidence;
+--           for each feature row its values, nil for a field that does not exist
+local time = redis.call('TIME')
+local kept = KEYS[3] ~= KEYS[2] and redis.call('GET', KEYS[3])
+local m = tonumber(ARGV[1])
+local evidence = m > 0 and redis.call('HMGET', KEYS[1], unpack(ARGV, 2, m + 1)) or {}
+local answer = {time[1], time[2], redis.call('GET', KEYS[2]) or '0', kept, evidence}
+local at = m + 2
+for k = 4, #KEYS do
+  local last = at + tonumber(ARGV[at])
+  answer[k + 2] = redis.call('HMGET', KEYS[k], unpack(ARGV, at + 1, last))
+  at = last + 1
+end
+return answer
