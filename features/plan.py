@@ -102,6 +102,14 @@ class Plan:
         return tuple(f.name for f in self.features if f.dtype != "string")
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a feature service has no plan: one thing to change in its definitions."""
+
+    feature_service: str
+    description: str
+
+
 def signature(plan: Plan) -> str:
     """Hash of what a vector means: its features in order, their types, and the version of every transform they come from.
 

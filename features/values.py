@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from struct import Struct
 
+from features.wire import DecodeError, varint
+
 NULL_TIMESTAMP = -(2**63)
 """How Feast stores a null in a timestamp column: NumPy's NaT."""
 
@@ -20,10 +22,6 @@ _float: Callable[[bytes, int], tuple[float]] = Struct("<f").unpack_from
 _STRING, _INT32, _INT64, _DOUBLE, _FLOAT, _BOOL, _TIMESTAMP = 0x12, 0x18, 0x20, 0x29, 0x35, 0x38, 0x40
 _NULL = b"\x98\x01"
 _SECONDS, _NANOS = 0x08, 0x10
-
-
-class DecodeError(ValueError):
-    """Bytes in the online store that no feature of a supported type is stored as."""
 
 
 def decode_number(raw: bytes | None) -> float:
@@ -93,12 +91,7 @@ def decode_micros(raw: bytes) -> int:
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
     """The signed 64-bit integer that starts at a position, and where it ends."""
-    result = shift = 0
-    for position in range(at, min(len(raw), at + 10)):
-        byte = raw[position]
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            result &= 0xFFFF_FFFF_FFFF_FFFF
-            return result - (1 << 64) if result >> 63 else result, position + 1
-        shift += 7
-    raise DecodeError(f"cut off or overlong integer: {raw[:40]!r}")
+    if at < len(raw) and raw[at] < 0x80:
+        return raw[at], at + 1  # most are this short
+    value, end = varint(raw, at)
+    return value - (1 << 64) if value >> 63 else value, end
