@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from policies.types import PolicyName
+from policies.types import Namespace, PolicyName
 
 Aggregate = Literal["first", "last", "sum", "max", "min", "mean"]
 ArmRule = Literal["candidate", "fixed", "feature"]
+Algorithm = Literal["linucb", "lints", "epsilon_greedy", "uniform"]
+
+MAX_DIMENSION = 128
+"""Longest vector a policy may learn from, products and intercept included."""
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One mistake of a declaration: the path to it (to where it should be, for what is missing), and what to write instead."""
+
+    path: Path
+    message: str
+
+
+class SpecError(ValueError):
+    """A declaration that cannot be a policy; ``violations`` lists every mistake in it."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{'.'.join(map(str, v.path)) or 'policy'}: {v.message}" for v in self.violations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +90,7 @@ class PolicySpec:
     arm: str | None = None
     interactions: tuple[tuple[str, ...], ...] = ()
     intercept: bool = False
-    algorithm: Literal["linucb", "lints", "epsilon_greedy", "uniform"] = "linucb"
+    algorithm: Algorithm = "linucb"
     alpha: float = 1.0
     ridge: float = 1.0
     exploration: float = 0.05
@@ -75,3 +99,43 @@ class PolicySpec:
     impute: float | None = 0.0
     max_arms: int = 1000
     idle_s: float | None = 180 * 86_400.0
+
+
+def namespace(spec: PolicySpec, features: Sequence[tuple[str, str]], transforms: Sequence[tuple[str, int]]) -> Namespace:
+    """Where a policy's evidence lies: a hash of all that shapes the stored sums, and of nothing else.
+
+    Algorithm, α, ε, λ and limits only read evidence (or bound it), so changing them moves no data.
+
+    Args:
+        spec: the policy.
+        features: ordered names and types of the features that make x, before interactions and intercept.
+        transforms: names and versions of the request-time transforms that compute some of them.
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    shapes = {
+        "policy": spec.name,
+        "features": [list(feature) for feature in features],
+        "transforms": sorted(list(transform) for transform in transforms),
+        "interactions": spec.interactions,
+        "intercept": spec.intercept,
+        "impute": spec.impute,
+        "scope": spec.scope,
+        "arm": [spec.arm_rule, spec.arm],
+        "half_life_s": spec.half_life_s,
+        "reward": asdict(spec.reward),
+    }
+    text = json.dumps(_canonical(shapes), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return Namespace(hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
+def _canonical(value: object) -> object:
+    """Equal values as equal JSON: 1 as 1.0, -0.0 as 0.0, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value) + 0.0
+    return value

@@ -1,0 +1,163 @@
+"""Reads the values of a declaration and collects, in words that teach, what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+
+from policies.spec import Path, Violation
+
+UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([dhms])")
+MAX_DURATION_S = 36_500 * UNITS["d"]
+
+
+class Check:
+    """Reads values and collects what is wrong with them.
+
+    A value that is refused comes back as a harmless one of its type. A refused number comes back as NaN: whatever it is compared with
+    afterwards then passes, so that one mistake is told once.
+    """
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+
+    def refuse(self, path: Path, message: str) -> None:
+        """Note a mistake."""
+        self.violations.append(Violation(path, message))
+
+    def mapping(self, path: Path, value: object, what: str) -> dict[object, object]:
+        """A mapping with any keys."""
+        if isinstance(value, Mapping):
+            return dict(value)
+        self.refuse(path, f"must be {what}; got {shown(value)}")
+        return {}
+
+    def section(self, path: Path, value: object, allowed: Collection[str]) -> dict[str, object]:
+        """A mapping with no other keys than these."""
+        given = self.mapping(path, value, f"a mapping with the keys {listed(allowed)}")
+        for key in given:
+            if key not in allowed:
+                self.refuse((*path, str(key)), unknown("key", key, allowed))
+        return {key: given[key] for key in allowed if key in given}
+
+    def section_over(self, path: Path, value: object, defaults: Mapping[str, object]) -> dict[str, object]:
+        """A mapping with no other keys than its defaults', which fill in what it leaves out."""
+        return {**defaults, **self.section(path, value, defaults.keys())}
+
+    def number(
+        self,
+        path: Path,
+        value: object,
+        allowed: str,
+        *,
+        low: float = -math.inf,
+        high: float = math.inf,
+        above: float = -math.inf,
+    ) -> float:
+        """A finite number that ``allowed`` describes."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:
+                number = math.inf
+            if math.isfinite(number) and low <= number <= high and number > above:
+                return number
+        hint = "; numbers stand without quotes, and YAML wants a point before an exponent, 1.0e-3" if _numeric(value) else ""
+        self.refuse(path, f"must be {allowed}; got {shown(value)}{hint}")
+        return math.nan
+
+    def duration(self, path: Path, value: object, allowed: str, *, above: float = -1.0, high: float = MAX_DURATION_S) -> float:
+        """Seconds, of a number of them or of a text like ``7d``; never negative."""
+        allowed = f"{allowed}, written like 7d, 1h, 30m, 90s or as a number of seconds"
+        if isinstance(value, str) and (match := DURATION.fullmatch(value)):
+            seconds = float(match[1]) * UNITS[match[2]]
+            if above < seconds <= high:
+                return seconds
+        elif not isinstance(value, str):
+            return self.number(path, value, allowed, low=0.0, high=high, above=above)
+        self.refuse(path, f"must be {allowed}; got {shown(value)}")
+        return math.nan
+
+    def optional_duration(self, path: Path, value: object) -> float | None:
+        """The same above zero, or None for null."""
+        if value is None:
+            return None
+        return self.duration(path, value, "null (never) or a duration above 0 and at most 36500d", above=0.0)
+
+    def boolean(self, path: Path, value: object) -> bool:
+        """true or false, and nothing that is merely like it."""
+        if isinstance(value, bool):
+            return value
+        self.refuse(path, f"must be true or false; got {shown(value)}")
+        return False
+
+    def label(self, path: Path, value: object, what: str) -> str:
+        """A name that fits into keys: feature, join key, arm or outcome."""
+        if not isinstance(value, str):
+            hint = "; quote it, YAML reads yes, no, on and off as true and false" if isinstance(value, bool) else ""
+            self.refuse(path, f"must be {what}; got {shown(value)}{hint}")
+        elif not (0 < len(value) <= 128 and value.isprintable() and value == value.strip()) or set(value) & set(":{}"):
+            rule = "1 to 128 visible characters without ':', '{' or '}' and without spaces around them"
+            self.refuse(path, f"must be {what}: {rule}; got {shown(value)}")
+        else:
+            return value
+        return ""
+
+    def choice(self, path: Path, value: object, what: str, allowed: Sequence[str]) -> str:
+        """One of a few words."""
+        if isinstance(value, str) and value in allowed:
+            return value
+        self.refuse(path, unknown(what, value, allowed))
+        return ""
+
+    def items(self, path: Path, value: object, what: str, *, least: int = 0, most: int = 1_000) -> list[object]:
+        """A list of so many items; empty when refused."""
+        if isinstance(value, (list, tuple)) and least <= len(value) <= most:
+            return list(value)
+        self.refuse(path, f"must be {what}; got {shown(value)}")
+        return []
+
+
+def _numeric(value: object) -> bool:
+    """Whether a text was probably meant as a number."""
+    return isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", value) is not None
+
+
+def duration_text(seconds: float | None) -> str | float | None:
+    """How a duration is written: in the largest unit that divides it, else as a number of seconds."""
+    if seconds is None or seconds == 0 or seconds != int(seconds):
+        return seconds
+    unit = next(unit for unit, size in UNITS.items() if seconds % size == 0)
+    return f"{int(seconds / UNITS[unit])}{unit}"
+
+
+def unknown(what: str, given: object, allowed: Collection[str]) -> str:
+    """That a word is not one of those allowed, and which of them was perhaps meant."""
+    near = get_close_matches(given, list(allowed), n=1) if isinstance(given, str) else []
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return f"unknown {what} {shown(given)}; {meant}allowed: {listed(allowed)}"
+
+
+def listed(words: Collection[str]) -> str:
+    """Words to choose from."""
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def shown(value: object) -> str:
+    """A value as its author would recognise it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if isinstance(value, int) and abs(value) > 10**18:
+        return "an enormous number"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else f"{value[:37]}...")
+    return str(value)
