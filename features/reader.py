@@ -171,15 +171,22 @@ def _stored(view: View, rows: Sequence[Sequence[bytes | None]], uses: list[int] 
     numbers: list[list[float]] = []
     expired: list[bool] = []
     strings: dict[int, list[str | None]] = {c: [] for c in texts}
-    for moment, *fields in rows:
+    for fields in rows:
+        moment = fields[0]
         age = -1 if moment is None else now - decode_micros(moment)
         late = ttl is not None and age > ttl
-        expired.append(late)
         known = age >= 0 and not late
         for c in texts:
-            strings[c].append(decode_string(fields[c]) if known else None)
-            fields[c] = None
-        numbers.append([decode_number(field) for field in fields] if known else nothing)
+            strings[c].append(decode_string(fields[1 + c]) if known else None)
+        if known:
+            numbers.append(
+                [math.nan if c in texts else decode_number(f) for c, f in enumerate(fields[1:])]
+                if texts
+                else [*map(decode_number, fields[1:])]
+            )
+        else:
+            numbers.append(nothing)
+        expired.append(late)
     table = np.array(numbers).reshape(len(rows), len(nothing))
     table[np.isinf(table)] = np.nan
     late_rows = np.array(expired) if any(expired) else None

@@ -63,10 +63,9 @@ def is_overdue(due_at: Floats, due_has_time: Floats, request_time: Floats, utc_o
     A due date without a time (``due_has_time`` 0, ``due_at`` its midnight in UTC) falls due at the local midnight that ends the day, in
     the person's offset at the time of the request.
     """
-    end_of_day = due_at + _DAY_S - utc_offset
-    falls_due = np.where(due_has_time == 0.0, end_of_day, due_at)
-    known = ~np.isnan(falls_due + due_has_time + request_time + utc_offset)
-    return np.where(known, (request_time >= falls_due).astype(np.float64), np.nan)
+    falls_due = due_at + (1.0 - due_has_time) * (_DAY_S - utc_offset)
+    late_by = request_time - falls_due
+    return np.where(np.isnan(late_by), np.nan, late_by >= 0.0)
 
 
 def task_age(created_at: Floats, request_time: Floats) -> Floats:

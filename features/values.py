@@ -12,15 +12,16 @@ from struct import Struct
 
 from features.wire import DecodeError, varint
 
-NULL_TIMESTAMP = -(2**63)
-"""How Feast stores a null in a timestamp column: NumPy's NaT."""
-
 _double: Callable[[bytes, int], tuple[float]] = Struct("<d").unpack_from
 _float: Callable[[bytes, int], tuple[float]] = Struct("<f").unpack_from
 
 # The first byte of a value: field number · 8 + wire type.
-_STRING, _INT32, _INT64, _DOUBLE, _FLOAT, _BOOL, _TIMESTAMP = 0x12, 0x18, 0x20, 0x29, 0x35, 0x38, 0x40
+_STRING, _DOUBLE, _FLOAT = 0x12, 0x29, 0x35
+_INTEGERS = frozenset((0x18, 0x20, 0x38, 0x40))  # int32, int64, bool, timestamp
 _NULL = b"\x98\x01"
+_NOT_A_TIME = b"\x40" + b"\x80" * 9 + b"\x01"
+"""A null of a timestamp column: NumPy's NaT, the least of all integers."""
+
 _SECONDS, _NANOS = 0x08, 0x10
 
 
@@ -36,17 +37,19 @@ def decode_number(raw: bytes | None) -> float:
     Raises:
         DecodeError: it is of another type, or malformed.
     """
-    if not raw:
+    if not raw or raw == _NOT_A_TIME:
         return math.nan
     tag = raw[0]
     if tag == _DOUBLE and len(raw) == 9:
         return _double(raw, 1)[0]
     if tag == _FLOAT and len(raw) == 5:
         return _float(raw, 1)[0]
-    if tag in (_INT64, _INT32, _BOOL, _TIMESTAMP):
-        integer, end = _varint(raw, 1)
+    if tag in _INTEGERS:
+        if len(raw) == 2 and raw[1] < 0x80:
+            return float(raw[1])
+        integer, end = varint(raw, 1)
         if end == len(raw):
-            return math.nan if tag == _TIMESTAMP and integer == NULL_TIMESTAMP else float(integer)
+            return float(_signed(integer))
     elif raw.startswith(_NULL):
         return math.nan
     raise DecodeError(f"not a number, boolean or timestamp of Feast's: {raw[:40]!r}")
@@ -61,7 +64,7 @@ def decode_string(raw: bytes | None) -> str | None:
     if not raw or raw.startswith(_NULL):
         return None
     if raw[0] == _STRING:
-        length, start = _varint(raw, 1)
+        length, start = varint(raw, 1)
         if start + length == len(raw):
             try:
                 return raw[start:].decode()
@@ -79,19 +82,15 @@ def decode_micros(raw: bytes) -> int:
     seconds = nanos = at = 0
     while at < len(raw):
         tag = raw[at]
-        value, at = _varint(raw, at + 1)
+        value, at = varint(raw, at + 1)
         if tag == _SECONDS:
-            seconds = value
+            seconds = _signed(value)
         elif tag == _NANOS:
-            nanos = value
+            nanos = _signed(value)
         else:
             raise DecodeError(f"not a timestamp: {raw[:40]!r}")
     return seconds * 1_000_000 + nanos // 1000
 
 
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """The signed 64-bit integer that starts at a position, and where it ends."""
-    if at < len(raw) and raw[at] < 0x80:
-        return raw[at], at + 1  # most are this short
-    value, end = varint(raw, at)
-    return value - (1 << 64) if value >> 63 else value, end
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value

@@ -20,14 +20,19 @@ def varint(raw: bytes, at: int) -> tuple[int, int]:
     Raises:
         DecodeError: it is cut off, or longer than any.
     """
-    result = shift = 0
-    for position in range(at, min(len(raw), at + 10)):
-        byte = raw[position]
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result & 0xFFFF_FFFF_FFFF_FFFF, position + 1
-        shift += 7
-    raise DecodeError(f"cut off or overlong integer: {raw[:40]!r}")
+    try:
+        byte = raw[at]
+        result, shift = byte & 0x7F, 7
+        while byte >= 0x80:
+            at += 1
+            byte = raw[at]
+            result |= (byte & 0x7F) << shift
+            shift += 7
+    except IndexError:
+        raise DecodeError(f"cut off: {raw[:40]!r}") from None
+    if shift > 70:
+        raise DecodeError(f"not an integer of 64 bits: {raw[:40]!r}")
+    return result & 0xFFFF_FFFF_FFFF_FFFF, at + 1
 
 
 def fields(message: bytes) -> list[Field]:
