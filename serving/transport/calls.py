@@ -1,0 +1,188 @@
+"""What every call passes through: whether it may enter, how long it may take, what becomes of its errors, who hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+import structlog
+from google.rpc.status_pb2 import Status
+
+from serving.ports import Unavailable
+from serving.transport.errors import Draining, OutOfTime, TooManyInFlight
+from serving.transport.status import INTERNAL, answer_to, code_of, status_of
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+WORK = 0.9
+"""Part of a call's time that work may take, so that an answer still reaches a caller whose store hangs."""
+LEAST_S = 0.001
+"""A call with less time left is not begun."""
+
+
+class Observer(Protocol):
+    """Hears of every call. A policy is named only if it is served, else it is empty."""
+
+    def began(self) -> None:
+        """A call came in; `ended` follows."""
+
+    def ended(self, method: str, policy: str, code: str, duration_s: float) -> None:
+        """That call was answered."""
+
+    def decided(self, policy: str) -> None:
+        """A decision was made: not a repeated answer to the same request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds calls.
+
+    Args:
+        max_in_flight: calls handled at once; a batch is one, a stream as many as its requests being answered.
+        default_deadline_s: of a call whose caller set none, and of each request of a stream.
+        access_log: severity of the one line written per call.
+    """
+
+    max_in_flight: int = 256
+    default_deadline_s: float = 1.0
+    access_log: Literal["off", "debug", "info"] = "debug"
+
+
+class Calls:
+    """All calls of one server.
+
+    Args:
+        served: whether a policy of that name is served. Other names are not passed on: anybody could make metrics without end.
+    """
+
+    def __init__(self, limits: Limits, observer: Observer, served: Callable[[str], bool]) -> None:
+        self._limits = limits
+        self._served = served
+        self._observer = observer
+        self._draining = False
+        self._in_flight = 0
+        self._streams = 0
+        self._reading: set[asyncio.Timeout] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def decided(self, policy: str) -> None:
+        """Tell that a decision was made."""
+        self._observer.decided(policy)
+
+    def allotted_s(self, remaining_s: float | None) -> float:
+        """A call's whole time, given what its caller left of it (None: no deadline)."""
+        return self._limits.default_deadline_s if remaining_s is None else remaining_s
+
+    async def answer(self, method: str, policy: str, remaining_s: float | None, work: Callable[[], Awaitable[T]]) -> T | Status:
+        """Do a call's work if it may enter: what it returns, or the status of what went wrong. Raises only when cancelled.
+
+        Args:
+            method: for logs and metrics.
+            policy: likewise, as the caller names it; empty when the call names none.
+            remaining_s: until the caller's deadline; None without one.
+            work: begun at most once.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        policy = policy if policy and self._served(policy) else ""
+        self._observer.began()
+        code, answer = "CANCELLED", None
+        entered = not self._draining and self._in_flight < self._limits.max_in_flight
+        try:
+            if entered:
+                self._enter(+1, 0)
+                answer = await self.attempt(method, WORK * self.allotted_s(remaining_s), work)
+            else:
+                answer = status_of(Draining() if self._draining else TooManyInFlight(self._limits.max_in_flight))
+            code = code_of(answer).name if isinstance(answer, Status) else "OK"
+            return answer
+        finally:
+            if entered:
+                self._enter(-1, 0)
+            duration_s = clock() - began
+            self._observer.ended(method, policy, code, duration_s)
+            if self._limits.access_log != "off":
+                message = answer.message if isinstance(answer, Status) else None
+                log.log(
+                    _LEVELS[self._limits.access_log], "call", method=method, policy=policy, code=code, ms=_ms(duration_s), error=message
+                )
+
+    async def attempt(self, method: str, timeout_s: float, work: Callable[[], Awaitable[T]]) -> T | Status:
+        """Do work within a time: what it returns, or the status of what went wrong. Raises only when cancelled."""
+        try:
+            if timeout_s < LEAST_S:
+                raise OutOfTime
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await work()
+            except TimeoutError as error:
+                raise Unavailable("the store did not answer in time; whether the call took effect is not known") from error
+        except Exception as error:
+            if answer_to(error) is INTERNAL:
+                log.exception("call failed", method=method)
+            return status_of(error)
+
+    @asynccontextmanager
+    async def stream(self) -> AsyncIterator[None]:
+        """Around a stream, which counts as in flight only through its requests.
+
+        Raises:
+            Draining.
+        """
+        if self._draining:
+            raise Draining
+        self._enter(0, +1)
+        try:
+            yield
+        finally:
+            self._enter(0, -1)
+
+    @asynccontextmanager
+    async def until_drained(self) -> AsyncIterator[None]:
+        """Around the reading of a stream: leaves the block, wherever it waits, once the server begins to drain."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._draining else None) as reading:
+                self._reading.add(reading)
+                try:
+                    yield
+                finally:
+                    self._reading.discard(reading)
+
+    def check_draining(self) -> None:
+        """Raises Draining once the server drains."""
+        if self._draining:
+            raise Draining
+
+    def drain(self) -> None:
+        """Refuse new calls, and stop reading streams; calls in flight go on."""
+        self._draining = True
+        now = asyncio.get_running_loop().time()
+        for reading in self._reading:
+            reading.reschedule(now)
+
+    async def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until no call is in flight and no stream open; whether it came to that."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        return self._idle.is_set()
+
+    def _enter(self, calls: int, streams: int) -> None:
+        self._in_flight += calls
+        self._streams += streams
+        if self._in_flight or self._streams:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+
+_LEVELS = {"debug": 10, "info": 20}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)

@@ -1,0 +1,99 @@
+"""The one way in: every call of this package's services is admitted, bounded in time, and answered with a proper status."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.status_pb2 import Status
+
+from serving.transport.calls import Calls
+from serving.transport.status import DOMAIN, abort, status_of
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Gate = Callable[[str, Mapping[str, str | bytes]], None]
+"""Given a call's method and metadata, raises Unauthenticated or PermissionDenied if its caller may not make it."""
+
+
+class Interceptor(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of this package's services; health and reflection pass untouched.
+
+    Args:
+        calls: what each call passes through.
+        gate: who may call; None: anybody.
+    """
+
+    def __init__(self, calls: Calls, gate: Gate | None = None) -> None:
+        self._calls = calls
+        self._gate = gate
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]], handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """The handler of a call, wrapped."""
+        method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is not None and method.startswith(f"/{DOMAIN}."):
+            self._wrapped[method] = handler = self._wrap(method, handler)
+        return handler
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        name = method.rpartition("/")[2]
+        parse = _tolerant(handler.request_deserializer)
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), parse, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, name, handler.unary_unary), parse, handler.response_serializer)
+
+    def _unary(self, method: str, name: str, handle: Any) -> Any:
+        async def call(request: Any, context: Context) -> Any:
+            async def work() -> Any:
+                if isinstance(request, DecodeError):
+                    raise request
+                self._admit(method, context)
+                return await handle(request, context)
+
+            answer = await self._calls.answer(name, getattr(request, "policy", ""), context.time_remaining(), work)
+            if isinstance(answer, Status):
+                await abort(context, answer)
+            return answer
+
+        return call
+
+    def _stream(self, method: str, handle: Any) -> Any:
+        async def call(requests: Any, context: Context) -> None:
+            status = None
+            try:
+                self._admit(method, context)
+                async with self._calls.stream():
+                    await handle(requests, context)
+            except Exception as error:
+                status = status_of(error)
+            if status is not None:
+                await abort(context, status)
+
+        return call
+
+    def _admit(self, method: str, context: Context) -> None:
+        if self._gate is not None:
+            self._gate(method, dict(context.invocation_metadata() or ()))
+
+
+def _tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """A deserialiser that returns its error, so that a malformed message gets a status like any other mistake."""
+    if parse is None:
+        raise TypeError("a handler without deserialiser")
+
+    def read(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            return error
+
+    return read

@@ -1,0 +1,84 @@
+"""From messages of the contract to commands of the service, which checks them.
+
+What no number can hold (a Timestamp or Duration whose fields contradict each other) becomes NaN, which the service refuses at its own field
+together with every other mistake of the request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from ooml.bandit.v1 import bandit_pb2 as pb
+
+from policies.types import CandidateId, PolicyName
+from serving.service.commands import Candidate, Reward, Score, Served
+from serving.service.errors import FieldViolation, InvalidRequest
+
+MAX_BATCH = 100
+_BODY_HASH_BYTES = 16
+
+
+def score(request: pb.ScoreRequest) -> Score:
+    """A Score."""
+    return Score(
+        policy=PolicyName(request.policy),
+        candidates=tuple(
+            Candidate(CandidateId(candidate.id), candidate.arm, dict(candidate.entities), dict(candidate.features))
+            for candidate in request.candidates
+        ),
+        entities=dict(request.entities),
+        context=dict(request.context),
+        request_time=_seconds(request.request_time) if request.HasField("request_time") else None,
+        utc_offset_s=_length(request.utc_offset) if request.HasField("utc_offset") else 0.0,
+        request_id=request.request_id,
+        deferred=request.deferred,
+        explain=request.explain,
+        served=_served(request.served) if request.HasField("served") else None,
+        body_hash=_body_hash(request) if request.request_id else b"",
+    )
+
+
+def reward(request: pb.RewardRequest) -> Reward:
+    """A Reward."""
+    result = request.WhichOneof("result")
+    return Reward(
+        decision_id=request.decision_id,
+        value=request.value if result == "value" else None,
+        outcome=request.outcome if result == "outcome" else None,
+        reward_id=request.reward_id,
+        occurred_at=_seconds(request.occurred_at) if request.HasField("occurred_at") else None,
+    )
+
+
+def check_batch(size: int) -> None:
+    """Raises InvalidRequest unless a batch holds as many requests as it may."""
+    if not 1 <= size <= MAX_BATCH:
+        raise InvalidRequest([FieldViolation("requests", f"must be 1 to {MAX_BATCH}, got {size}")])
+
+
+def _served(served: pb.Served) -> Served:
+    decided_at = _seconds(served.decided_at) if served.HasField("decided_at") else None
+    return Served(CandidateId(served.candidate_id), served.propensity, decided_at)
+
+
+def _body_hash(request: pb.ScoreRequest) -> bytes:
+    """Of all that makes two requests the same: everything but the request_id."""
+    body = pb.ScoreRequest()
+    body.CopyFrom(request)
+    body.ClearField("request_id")
+    return hashlib.blake2b(body.SerializeToString(deterministic=True), digest_size=_BODY_HASH_BYTES).digest()
+
+
+def _seconds(time: Timestamp) -> float:
+    """Seconds since the epoch; NaN for a Timestamp that is none."""
+    return time.seconds + time.nanos / 1e9 if 0 <= time.nanos < 1_000_000_000 else math.nan
+
+
+def _length(duration: Duration) -> float:
+    """Seconds; NaN for a Duration that is none."""
+    if abs(duration.nanos) >= 1_000_000_000 or duration.seconds * duration.nanos < 0:
+        return math.nan
+    return duration.seconds + duration.nanos / 1e9

@@ -1,0 +1,123 @@
+"""The gRPC server: both services, health and reflection on one address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from ooml.bandit.v1 import bandit_pb2, bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
+
+from serving.service.bandit import BanditService
+from serving.service.policies import PolicyService
+from serving.transport.bandit_servicer import BanditServicer
+from serving.transport.calls import Calls, Limits, Observer
+from serving.transport.interceptor import Gate, Interceptor
+from serving.transport.policy_servicer import PolicyServicer
+
+SERVICES = (
+    bandit_pb2.DESCRIPTOR.services_by_name["BanditService"].full_name,
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
+)
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+FLUSH_S = 0.25
+"""How long replies may take to leave once every call is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server listens.
+
+    Args:
+        limits: on calls.
+        reuse_port: whether other processes of this user may listen on the same port.
+        reflection: whether the contract can be read from the server.
+        max_connection_age_s: age at which a connection is asked to reconnect.
+        connection_grace_s: how long calls on such a connection may still take.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    reuse_port: bool = False
+    reflection: bool = True
+    max_connection_age_s: float = 300.0
+    connection_grace_s: float = 30.0
+
+
+class GrpcServer:
+    """One server. Create it in the event loop it runs in.
+
+    Args:
+        bandit, policies: the use cases.
+        observer: hears of every call.
+        served: whether a policy of that name is served.
+        gate: who may call; None: anybody.
+    """
+
+    def __init__(
+        self,
+        bandit: BanditService,
+        policies: PolicyService,
+        observer: Observer,
+        served: Callable[[str], bool],
+        options: ServerOptions | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        options = options or ServerOptions()
+        self._calls = Calls(options.limits, observer, served)
+        self._server = grpc.aio.server(interceptors=[Interceptor(self._calls, gate)], options=_channel_options(options))
+        self._health = health.aio.HealthServicer()
+        bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls), self._server)
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if options.reflection:
+            reflection.enable_server_reflection([*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], self._server)
+
+    def listen(self, address: str) -> int:
+        """Take an address (``host:port``, port 0: a free one), in clear; returns the port.
+
+        Raises:
+            RuntimeError: it cannot be taken.
+        """
+        return self._server.add_insecure_port(address)
+
+    async def start(self) -> None:
+        """Begin to answer. Health says NOT_SERVING until it is told otherwise."""
+        await self.publish_health(False)
+        await self._server.start()
+
+    async def publish_health(self, serving: bool) -> None:
+        """Tell load balancers whether this server can serve, for each service and for the server as a whole."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", *SERVICES):
+            await self._health.set(service, status)
+
+    async def drain(self) -> None:
+        """Answer new calls with UNAVAILABLE, and say so to load balancers, for good; calls in flight go on. `stop` should follow."""
+        self._calls.drain()
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_s: float) -> None:
+        """Drain, stop listening, let calls in flight finish, and end; after ``grace_s`` calls still in flight are cancelled."""
+        await self.drain()
+        stopping = asyncio.create_task(self._server.stop(grace_s))
+        if await self._calls.wait_idle(grace_s):
+            # What is open now are watchers of health, who would stay for the whole grace.
+            await self._server.stop(min(grace_s, FLUSH_S))
+        await stopping
+
+
+def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", int(options.reuse_port)),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_connection_age_ms", round(options.max_connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(options.connection_grace_s * 1000)),
+        # A peer that vanished without a word is noticed; a client may ask as often without being cut off.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]

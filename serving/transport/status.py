@@ -1,0 +1,125 @@
+"""From an exception to the google.rpc.Status that callers see: code, reason, the fields at fault, when to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from ooml.bandit.v1 import errors_pb2 as pb
+
+from serving import ports
+from serving.service.errors import FieldViolation, InvalidRequest, RequestIdReused, UnknownPolicy
+from serving.transport import errors
+
+DOMAIN = "ooml.bandit.v1"
+DETAILS_KEY = "grpc-status-details-bin"
+
+MAX_STATUS_BYTES = 4096
+"""A status travels as an HTTP/2 header, base64-encoded; clients refuse headers of more than 8 KiB together unless told otherwise."""
+MAX_MESSAGE = 240
+MAX_FIELD, MAX_DESCRIPTION = 160, 320
+"""Longest texts, in characters: a caller's own id or name may be in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What callers get for one kind of error.
+
+    Args:
+        code: of gRPC.
+        reason: of the contract.
+        retry_after_s: when trying again may help; None: it does not, or not by itself.
+    """
+
+    code: grpc.StatusCode
+    reason: pb.ErrorReason.ValueType
+    retry_after_s: float | None = None
+
+
+INTERNAL = Answer(grpc.StatusCode.INTERNAL, pb.ERROR_REASON_INTERNAL)
+
+ANSWERS: Mapping[type[Exception], Answer] = {
+    InvalidRequest: Answer(grpc.StatusCode.INVALID_ARGUMENT, pb.ERROR_REASON_INVALID_REQUEST),
+    DecodeError: Answer(grpc.StatusCode.INVALID_ARGUMENT, pb.ERROR_REASON_INVALID_REQUEST),
+    UnknownPolicy: Answer(grpc.StatusCode.NOT_FOUND, pb.ERROR_REASON_UNKNOWN_POLICY),
+    RequestIdReused: Answer(grpc.StatusCode.ALREADY_EXISTS, pb.ERROR_REASON_REQUEST_ID_REUSED),
+    ports.UnknownDecision: Answer(grpc.StatusCode.NOT_FOUND, pb.ERROR_REASON_UNKNOWN_DECISION),
+    ports.NotActivated: Answer(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_NOT_ACTIVATED),
+    ports.ActivatedTooLate: Answer(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_ACTIVATED_TOO_LATE),
+    ports.Forgotten: Answer(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_SCOPE_FORGOTTEN),
+    ports.ArmLimit: Answer(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_ARM_LIMIT_REACHED),
+    ports.RewardLimit: Answer(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_REWARD_LIMIT_REACHED),
+    ports.Unavailable: Answer(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_STORE_UNAVAILABLE, 0.5),
+    errors.Draining: Answer(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_DRAINING, 0.1),
+    errors.TooManyInFlight: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_TOO_MANY_IN_FLIGHT, 0.1),
+    errors.OutOfTime: Answer(grpc.StatusCode.DEADLINE_EXCEEDED, pb.ERROR_REASON_DEADLINE_EXCEEDED),
+    errors.Unauthenticated: Answer(grpc.StatusCode.UNAUTHENTICATED, pb.ERROR_REASON_UNAUTHENTICATED),
+    errors.PermissionDenied: Answer(grpc.StatusCode.PERMISSION_DENIED, pb.ERROR_REASON_PERMISSION_DENIED),
+}
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def answer_to(error: Exception) -> Answer:
+    """What callers get for an error; INTERNAL for one that nobody planned."""
+    return next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), INTERNAL)
+
+
+def status_of(error: Exception) -> Status:
+    """The status of an error, at most `MAX_STATUS_BYTES` long. The text of an unplanned error stays here."""
+    answer = answer_to(error)
+    status = Status(code=answer.code.value[0], message=_clipped(_message(error, answer), MAX_MESSAGE))
+    status.details.add().Pack(ErrorInfo(reason=pb.ErrorReason.Name(answer.reason), domain=DOMAIN))
+    if answer.retry_after_s is not None:
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(nanos=round(answer.retry_after_s * 1e9))))
+    if isinstance(error, InvalidRequest):
+        status.details.add().Pack(_bad_request(error.violations, MAX_STATUS_BYTES - status.ByteSize() - 64))
+    return status
+
+
+def code_of(status: Status) -> grpc.StatusCode:
+    """The status's code as gRPC names it."""
+    return _CODES[status.code]
+
+
+async def abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:
+    """End a call with a status."""
+    await context.abort(code_of(status), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def _message(error: Exception, answer: Answer) -> str:
+    if isinstance(error, InvalidRequest):
+        first, more = error.violations[0], len(error.violations) - 1
+        return f"{_clipped(first.field, 80)}: {_clipped(first.description, 120)}" + (f" (and {more} more)" if more else "")
+    if isinstance(error, DecodeError):
+        return "the request is not a message of this method's type"
+    if answer is INTERNAL:
+        return "internal error; it has been logged"
+    return str(error)
+
+
+def _bad_request(violations: Iterable[FieldViolation], room: int) -> BadRequest:
+    """As many violations as fit into so many bytes; the last entry says how many do not."""
+    entries = [
+        BadRequest.FieldViolation(field=_clipped(v.field, MAX_FIELD), description=_clipped(v.description, MAX_DESCRIPTION))
+        for v in violations
+    ]
+    bad = BadRequest()
+    size = 0
+    for k, entry in enumerate(entries):
+        size += entry.ByteSize() + 4
+        if size > room:
+            bad.field_violations.add(description=f"and {len(entries) - k} more")
+            break
+        bad.field_violations.append(entry)
+    return bad
+
+
+def _clipped(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
