@@ -1,0 +1,25 @@
+"""The `ooml` command. One line here for each of its commands; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.apply import apply
+
+app = typer.Typer(
+    name="ooml",
+    help="Serves decisions and learns from them.",
+    epilog="Start with `ooml demo`; `ooml COMMAND --help` explains each command with examples.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def _ooml() -> None:
+    """Serves decisions and learns from them."""
+
+
+app.command()(apply)
