@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
-from policies.spec import Path, Violation
+from policies.duration import MAX_DURATION_S, duration_seconds
 
-UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
-DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([dhms])")
-MAX_DURATION_S = 36_500 * UNITS["d"]
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One mistake of a declaration: the path to it (of what is missing: to where it should be), and what to write instead."""
+
+    path: Path
+    message: str
 
 
 class Check:
@@ -72,12 +79,11 @@ class Check:
     def duration(self, path: Path, value: object, allowed: str, *, above: float = -1.0, high: float = MAX_DURATION_S) -> float:
         """Seconds, of a number of them or of a text like ``7d``; never negative."""
         allowed = f"{allowed}, written like 7d, 1h, 30m, 90s or as a number of seconds"
-        if isinstance(value, str) and (match := DURATION.fullmatch(value)):
-            seconds = float(match[1]) * UNITS[match[2]]
-            if above < seconds <= high:
-                return seconds
-        elif not isinstance(value, str):
+        if not isinstance(value, str):
             return self.number(path, value, allowed, low=0.0, high=high, above=above)
+        seconds = duration_seconds(value)
+        if seconds is not None and above < seconds <= high:
+            return seconds
         self.refuse(path, f"must be {allowed}; got {shown(value)}")
         return math.nan
 
@@ -124,14 +130,6 @@ class Check:
 def _numeric(value: object) -> bool:
     """Whether a text was probably meant as a number."""
     return isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", value) is not None
-
-
-def duration_text(seconds: float | None) -> str | float | None:
-    """How a duration is written: in the largest unit that divides it, else as a number of seconds."""
-    if seconds is None or seconds == 0 or seconds != int(seconds):
-        return seconds
-    unit = next(unit for unit, size in UNITS.items() if seconds % size == 0)
-    return f"{int(seconds / UNITS[unit])}{unit}"
 
 
 def unknown(what: str, given: object, allowed: Collection[str]) -> str:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast, get_args
 
-from policies.check import Check, duration_text, shown, unknown
-from policies.spec import MAX_DIMENSION, Aggregate, Algorithm, ArmRule, PolicySpec, RewardRules, SpecError, Violation
+from policies.check import Check, Path, Violation, shown, unknown
+from policies.duration import duration_text
+from policies.spec import MAX_DIMENSION, TUNED, Aggregate, Algorithm, ArmRule, PolicySpec, RewardRules, to_mapping
 from policies.types import PolicyName
 from policies.vector import dimension
+
+__all__ = ["SpecError", "Violation", "parse_spec", "to_mapping"]
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAX_WINDOW_S = 90 * 86_400.0
 MAX_ARMS = 1_000_000
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
-TUNED = ("linucb", "lints")
-"""Algorithms that have an α."""
-
 Section = Mapping[str, object]
+
+
+class SpecError(ValueError):
+    """A declaration that cannot be a policy; ``violations`` lists every mistake in it."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{'.'.join(map(str, v.path)) or 'policy'}: {v.message}" for v in self.violations))
 
 
 def parse_spec(raw: Mapping[str, object]) -> PolicySpec:
@@ -60,34 +68,6 @@ def parse_spec(raw: Mapping[str, object]) -> PolicySpec:
     if check.violations:
         raise SpecError(check.violations)
     return spec
-
-
-def to_mapping(spec: PolicySpec) -> dict[str, object]:
-    """The policy as a YAML-ready mapping that leaves nothing out; `parse_spec` gives back the policy."""
-    source = {"feature_service": spec.feature_service} if spec.feature_service is not None else {"features": list(spec.features)}
-    rules = spec.reward
-    return {
-        "name": str(spec.name),
-        **source,
-        "scope": spec.scope if spec.scope is not None else "global",
-        "arm": {"candidate": "candidate", "fixed": spec.arm, "feature": {"feature": spec.arm}}[spec.arm_rule],
-        "interactions": [list(factors) for factors in spec.interactions],
-        "intercept": spec.intercept,
-        "algorithm": {spec.algorithm: {"alpha": spec.alpha}} if spec.algorithm in TUNED else spec.algorithm,
-        "ridge": spec.ridge,
-        "exploration": spec.exploration,
-        "half_life": duration_text(spec.half_life_s),
-        "reward": {
-            "range": [rules.low, rules.high],
-            "outcomes": dict(rules.outcomes),
-            "window": duration_text(rules.window_s),
-            "late_grace": duration_text(rules.late_grace_s),
-            "default": rules.default,
-            "aggregate": rules.aggregate,
-        },
-        "on_missing": "reject" if spec.impute is None else {"impute": spec.impute},
-        "limits": {"arms": spec.max_arms, "idle": duration_text(spec.idle_s)},
-    }
 
 
 def _name(check: Check, value: object) -> PolicyName:
@@ -139,7 +119,7 @@ def _interactions(check: Check, value: object, features: tuple[str, ...]) -> tup
     return tuple(products)
 
 
-def _known(check: Check, path: tuple[str | int, ...], name: str, features: tuple[str, ...]) -> None:
+def _known(check: Check, path: Path, name: str, features: tuple[str, ...]) -> None:
     """Refuse a name that is not among the features, as far as they are known here."""
     if name and features and name not in features:
         check.refuse(path, unknown("feature", name, dict.fromkeys(filter(None, features))))

@@ -8,32 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from policies.duration import duration_text
 from policies.types import Namespace, PolicyName
 
 Aggregate = Literal["first", "last", "sum", "max", "min", "mean"]
 ArmRule = Literal["candidate", "fixed", "feature"]
 Algorithm = Literal["linucb", "lints", "epsilon_greedy", "uniform"]
 
+TUNED: tuple[Algorithm, ...] = ("linucb", "lints")
+"""Algorithms that have an α."""
+
 MAX_DIMENSION = 128
 """Longest vector a policy may learn from, products and intercept included."""
-
-Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One mistake of a declaration: the path to it (to where it should be, for what is missing), and what to write instead."""
-
-    path: Path
-    message: str
-
-
-class SpecError(ValueError):
-    """A declaration that cannot be a policy; ``violations`` lists every mistake in it."""
-
-    def __init__(self, violations: Sequence[Violation]) -> None:
-        self.violations = tuple(violations)
-        super().__init__("; ".join(f"{'.'.join(map(str, v.path)) or 'policy'}: {v.message}" for v in self.violations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +85,34 @@ class PolicySpec:
     impute: float | None = 0.0
     max_arms: int = 1000
     idle_s: float | None = 180 * 86_400.0
+
+
+def to_mapping(spec: PolicySpec) -> dict[str, object]:
+    """The policy as a YAML-ready mapping that leaves nothing out; `policies.parse.parse_spec` gives back the policy."""
+    source = {"feature_service": spec.feature_service} if spec.feature_service is not None else {"features": list(spec.features)}
+    rules = spec.reward
+    return {
+        "name": str(spec.name),
+        **source,
+        "scope": spec.scope if spec.scope is not None else "global",
+        "arm": {"candidate": "candidate", "fixed": spec.arm, "feature": {"feature": spec.arm}}[spec.arm_rule],
+        "interactions": [list(factors) for factors in spec.interactions],
+        "intercept": spec.intercept,
+        "algorithm": {spec.algorithm: {"alpha": spec.alpha}} if spec.algorithm in TUNED else spec.algorithm,
+        "ridge": spec.ridge,
+        "exploration": spec.exploration,
+        "half_life": duration_text(spec.half_life_s),
+        "reward": {
+            "range": [rules.low, rules.high],
+            "outcomes": dict(rules.outcomes),
+            "window": duration_text(rules.window_s),
+            "late_grace": duration_text(rules.late_grace_s),
+            "default": rules.default,
+            "aggregate": rules.aggregate,
+        },
+        "on_missing": "reject" if spec.impute is None else {"impute": spec.impute},
+        "limits": {"arms": spec.max_arms, "idle": duration_text(spec.idle_s)},
+    }
 
 
 def namespace(spec: PolicySpec, features: Sequence[tuple[str, str]], transforms: Sequence[tuple[str, int]]) -> Namespace:
