@@ -39,7 +39,7 @@ def test_columns_are_what_the_feature_view_reads(table: pa.Table) -> None:
     assert table.column_names == ["image_id", *PIXELS, "label", "event_timestamp", "created"]
     moment = pa.timestamp("us", tz="UTC")
     assert [table.schema.field(name).type for name in ("label", "event_timestamp", "created")] == [pa.int64(), moment, moment]
-    assert set(table["event_timestamp"].to_pylist()) == {datetime(1998, 7, 1, tzinfo=UTC)}
+    assert set(table["event_timestamp"].to_pylist()) == {datetime(2020, 1, 1, tzinfo=UTC)}
 
 
 def test_the_file_is_small_and_says_where_it_comes_from() -> None:
