@@ -1,0 +1,1 @@
+"""How fast, beside what the wire alone costs."""
