@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from policies.parse import to_mapping
-from policies.spec import PolicySpec
+from policies.spec import PolicySpec, to_mapping
 from serving.versions import Change, Outcome, feature_changes
 
 _STYLE = {Outcome.UNCHANGED: "dim", Outcome.LIVE: "bold green", Outcome.CANDIDATE: "bold yellow", Outcome.WAITING: "yellow"}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from cli.yaml_marks import Document, Mark, read
-from policies.parse import parse_spec
-from policies.spec import PolicySpec, SpecError
+from policies.parse import SpecError, parse_spec
+from policies.spec import PolicySpec
 from policies.types import PolicyName
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cli.policy_files import Mistake, PolicyFile, PolicyFilesError
 from features.plan import Plan
-from policies.spec import SpecError
+from policies.parse import SpecError
 from serving.redis.connect import Client
 from serving.redis.published import publish_plans, publish_policies
 from serving.resolve import resolve

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from features.plan import Plan
-from policies.spec import MAX_DIMENSION, PolicySpec, SpecError, Violation, namespace
+from policies.check import Violation
+from policies.parse import SpecError
+from policies.spec import MAX_DIMENSION, PolicySpec, namespace
 from policies.types import PolicyVersion
 from policies.vector import dimension
 from serving.ports import PublishedPolicy

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from features.plan import Plan, from_json, signature, to_json
-from policies.parse import parse_spec, to_mapping
+from policies.parse import parse_spec
+from policies.spec import to_mapping
 from policies.types import Namespace, PolicyName, PolicyVersion
 from serving.ports import StoreError
 from serving.redis.connect import Client

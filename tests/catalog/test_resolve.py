@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from policies.parse import parse_spec
-from policies.spec import MAX_DIMENSION, SpecError
+from policies.parse import SpecError, parse_spec
+from policies.spec import MAX_DIMENSION
 from serving.resolve import resolve
 from tests.catalog.samples import plan, policy
 
