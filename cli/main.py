@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.apply import apply
+from cli.serve import serve
 
 app = typer.Typer(
     name="ooml",
@@ -23,3 +24,4 @@ def _ooml() -> None:
 
 
 app.command()(apply)
+app.command()(serve)

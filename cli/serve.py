@@ -1,24 +1,29 @@
-"""``ooml serve``: the server alone, settings from ``OOML_*`` and the command line."""
+"""`ooml serve`: the server alone, settings from ``OOML_*`` and the command line."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving import logs
-from serving.fleet import fleet
-from serving.settings import Settings, SettingsError, load
-from serving.supervisor import PortTaken, stop_on_signals
+if TYPE_CHECKING:
+    from serving.settings import Settings
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [OOML_HOST]")] = None,
-    port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one. [OOML_PORT]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Serving processes, all on the one port. [OOML_WORKERS]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: OOML_HOST, else 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one. Default: OOML_PORT, else 50051.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Serving processes, all on the one port. Default: OOML_WORKERS, else 1.")] = None,
 ) -> None:
-    """Serve decisions: the server alone, on a Redis that runs. Every other setting is a variable OOML_<NAME>."""
+    """Serve decisions, on a Redis that runs. Prints `ooml serving grpc=HOST:PORT ...` once it listens; logs go to stderr.
+
+    Every setting is a variable `OOML_<NAME>`; `serving/settings.py` explains each. Ctrl-C or SIGTERM: calls in flight finish first.
+    """
+    from serving import logs
+    from serving.settings import SettingsError, load
+    from serving.supervisor import PortTaken
+
     try:
         settings = load(host=host, port=port, workers=workers)
     except SettingsError as error:
@@ -34,9 +39,12 @@ def serve(
 
 
 async def _serve(settings: Settings) -> int:
+    from serving.fleet import fleet
+    from serving.supervisor import stop_on_signals
+
     def listening() -> None:
-        parts = [f"grpc={server.grpc}", f"redis={settings.redis_address}", f"workers={settings.workers}"]
-        print("ooml serving", *parts, *([f"metrics={server.metrics}"] if server.metrics else []), flush=True)
+        metrics = f" metrics={server.metrics}" if server.metrics else ""
+        print(f"ooml serving grpc={server.grpc} redis={settings.redis_address} workers={settings.workers}{metrics}", flush=True)
 
     with fleet(settings, listening) as server:
         stop_on_signals(server.supervisor)

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails, to_json
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "OOML_"
+_OF_THE_FEATURE_REPO = {"OOML_DATA_DIR", "OOML_FEAST_REGISTRY", "OOML_FEAST_REDIS"}
 
 
 class SettingsError(Exception):
@@ -47,7 +48,16 @@ class Settings(BaseSettings):
     """How long one round trip to Redis may take, at most; a call with a nearer deadline waits less."""
 
     redis_connections: int = Field(32, ge=1, le=10_000)
-    """Connections to Redis, per worker (and per node of a cluster)."""
+    """Scripts a worker may have under way in Redis at once; more wait."""
+
+    event_sink: Literal["none", "drained"] = "none"
+    """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
+
+    outbox_limit: int = Field(256, ge=16, le=1_000_000)
+    """Events kept per shard (of 256): newest ones without a sink; with one, how far it may lag before nothing more is accepted."""
+
+    idempotency_window_s: float = Field(3600.0, gt=0, le=30 * 86_400)
+    """How long the answer to a request_id is kept."""
 
     feature_repo: Path | None = None
     """Folder of the Feast repository whose registry is watched; None: this host follows plans that another host publishes."""
@@ -66,6 +76,9 @@ class Settings(BaseSettings):
 
     drain_grace_s: float = Field(10.0, ge=0, le=600)
     """How long calls in flight may take to finish once the server is told to stop."""
+
+    drain_notice_s: float = Field(0.3, ge=0, le=60)
+    """How long a server that is told to stop goes on to listen, so that callers and load balancers hear of it and go elsewhere."""
 
     health_interval_s: float = Field(0.5, gt=0, le=60)
     """Seconds between two looks at Redis for the health service; each must be answered within one such interval."""
@@ -137,7 +150,7 @@ def load(**overrides: object) -> Settings:
 
 def unknown_variables() -> Iterator[str]:
     """Variables of the environment that look like settings and are none: probably misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _OF_THE_FEATURE_REPO
     return (name for name in sorted(os.environ) if name.startswith(PREFIX) and name not in known)
 
 

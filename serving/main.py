@@ -1,0 +1,147 @@
+"""One serving worker, put together: the only place that knows which store, catalogue, service and transport there are."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import structlog
+import uvloop
+
+from policies.types import PolicyName
+from serving import child, logs
+from serving.child import Orders
+from serving.health import watch_health
+from serving.metrics import Metrics
+from serving.ports import Unavailable
+from serving.readiness import Readiness
+from serving.redis.catalog import RedisCatalog
+from serving.redis.connect import Client, connect
+from serving.redis.depth import OutboxDepth
+from serving.redis.guard import UnsafeStore
+from serving.redis.janitor import Janitor
+from serving.redis.store import RedisDecisionStore, StoreSettings
+from serving.service.bandit import BanditService, Sources
+from serving.service.policies import PolicyService
+from serving.transport.calls import Limits
+from serving.transport.server import GrpcServer, ServerOptions
+
+log = structlog.get_logger()
+
+OUTBOX_LOOK_S = 1.0
+CATALOG_LOOK_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The parts of one worker: what serves, whether it can, and what runs beside it until the worker is told to stop."""
+
+    client: Client
+    server: GrpcServer
+    readiness: Readiness
+    background: tuple[Coroutine[Any, Any, object], ...]
+
+
+def main() -> int:
+    """Do what the supervisor says until told to stop; returns the exit code."""
+    orders = Orders.from_line(child.told())
+    logs.configure(orders.settings, process=f"worker-{orders.slot}")
+    child.outlive_parent_by(orders.settings.drain_notice_s + orders.settings.drain_grace_s + 1.0)
+    return uvloop.run(serve(orders))
+
+
+async def serve(orders: Orders) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; returns the exit code."""
+    settings = orders.settings
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    worker = build(orders)
+    code = 0
+    try:
+        # If it can serve at once, then before it listens: callers see nothing of a worker that was replaced.
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(settings.health_interval_s):
+                await worker.readiness.check()
+        worker.server.listen(orders.listen)
+        await worker.server.start()
+        child.say_ready()
+        await _until(stop, worker.background)
+    except UnsafeStore as refused:
+        log.critical("refusing to serve", reason=str(refused))
+        code = child.REFUSED
+    log.info("draining")
+    await worker.server.drain()
+    await asyncio.sleep(settings.drain_notice_s)
+    await worker.server.stop(settings.drain_grace_s)
+    await worker.client.aclose()
+    return code
+
+
+async def _until(stop: asyncio.Event, jobs: Sequence[Coroutine[Any, Any, object]]) -> None:
+    """Run jobs that never end until told to stop, or until one fails: then raise what it raised."""
+    stopping = asyncio.create_task(stop.wait())
+    running = [asyncio.create_task(job) for job in jobs]
+    done, _ = await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
+    for task in {stopping, *running} - done:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+def build(orders: Orders) -> Worker:
+    """Put a worker together; nothing runs yet. Call it in the loop the worker will run in."""
+    settings = orders.settings
+    client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster, timeout_s=settings.redis_timeout_s)
+    epoch = secrets.token_hex(8)
+    kept = StoreSettings(settings.event_sink, settings.outbox_limit, settings.idempotency_window_s, settings.redis_connections)
+    store = RedisDecisionStore(client, epoch, kept)
+    catalog = RedisCatalog(client, log.warning, timeout_s=settings.redis_timeout_s)
+    readiness = Readiness(settings, client, store, catalog, loud=orders.slot == 0)
+    metrics = Metrics()
+    sources = Sources(time.time, np.random.default_rng(_seed(orders)), secrets.token_bytes)
+    server = GrpcServer(
+        BanditService(store, catalog, sources),
+        PolicyService(store, catalog),
+        metrics,
+        lambda policy: catalog.live(PolicyName(policy)) is not None,
+        ServerOptions(
+            limits=Limits(settings.max_in_flight, settings.default_deadline_s, settings.access_log),
+            reuse_port=True,
+            max_connection_age_s=settings.max_connection_age_s,
+        ),
+        readiness.admit,
+    )
+    background: list[Coroutine[Any, Any, object]] = [
+        watch_health(readiness.check, server.publish_health, settings.health_interval_s),
+        catalog.follow(CATALOG_LOOK_S),
+    ]
+    if orders.slot == 0:  # one worker of a server is enough for what concerns them all
+        background += [Janitor(client, epoch, kept).run(), _measure_outbox(OutboxDepth(client), metrics)]
+    return Worker(client, server, readiness, tuple(background))
+
+
+def _seed(orders: Orders) -> np.random.SeedSequence:
+    """Of this process alone: no two workers, and no two lives of one worker, draw the same numbers."""
+    if orders.settings.seed is None:
+        return np.random.SeedSequence()
+    return np.random.SeedSequence(orders.settings.seed, spawn_key=(orders.stream,))
+
+
+async def _measure_outbox(depth: OutboxDepth, metrics: Metrics) -> None:
+    while True:
+        with suppress(Unavailable):
+            metrics.outbox_depth(await depth.look())
+        await asyncio.sleep(OUTBOX_LOOK_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
