@@ -1,1 +1,1 @@
-"""."""
+"""The `ooml` command, and the servers and stores it starts on this machine."""

@@ -106,13 +106,12 @@ async def _apply(settings: Settings, files: tuple[PolicyFile, ...], intent: Inte
 
 def _compiled(settings: Settings, files: tuple[PolicyFile, ...], published: Published, err: Console) -> Compiled:
     """Plans compiled here: of the repository that was named, or of ./feature_repo when a service is not published. Feast takes seconds."""
-    from cli.publish import Compiled, services_without_plan
+    from cli.publish import Compiled, services_of
 
-    missing = services_without_plan(published, files)
-    repo = settings.feature_repo
-    if repo is None and missing and (DEFAULT_FEATURE_REPO / "feature_store.yaml").is_file():
-        repo = DEFAULT_FEATURE_REPO
-    if repo is None or not any(file.spec.feature_service for file in files):
+    repo, services = settings.feature_repo, services_of(files)
+    if repo is None:
+        repo, services = DEFAULT_FEATURE_REPO, services - published.plans.keys()
+    if not services or not (repo / "feature_store.yaml").is_file():
         return Compiled()
     from cli.feature_services import FeatureRepoError, compile_services
 
@@ -120,7 +119,7 @@ def _compiled(settings: Settings, files: tuple[PolicyFile, ...], published: Publ
     try:
         return compile_services(repo)
     except FeatureRepoError as error:
-        _fail(err, str(error))
+        return Compiled(problems=dict.fromkeys(services, str(error)))
 
 
 def _development(settings: Settings) -> bool:

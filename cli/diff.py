@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from textwrap import shorten
 
+import yaml
 from rich.console import Console
 from rich.text import Text
 
 from policies.spec import PolicySpec, to_mapping
+from policies.vector import feature_names
 from serving.versions import Change, Outcome, feature_changes
+
+_SECTIONS = ("reward", "reward.outcomes", "limits")
+"""Fields that are shown key by key; any other is one value."""
 
 _STYLE = {Outcome.UNCHANGED: "dim", Outcome.LIVE: "bold green", Outcome.CANDIDATE: "bold yellow", Outcome.WAITING: "yellow"}
 
@@ -21,7 +26,7 @@ def show(console: Console, change: Change) -> None:
 
 
 def field_changes(before: PolicySpec, after: PolicySpec) -> tuple[tuple[str, str | None, str | None], ...]:
-    """(field, old, new) of every field that differs, None where there is none; values as JSON."""
+    """(field, old, new) of every field that differs, None where there is none; values as in a policy file."""
     old, new = dict(_flat(to_mapping(before))), dict(_flat(to_mapping(after)))
     return tuple((name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name))
 
@@ -31,7 +36,8 @@ def _lines(change: Change) -> Iterator[Text]:
     yield Text.assemble((policy.spec.name, "bold"), f" version {policy.version} ", (_outcome(change), _STYLE[change.outcome]))
     before = change.before
     if before is None:
-        yield Text(f"    {policy.spec.algorithm} over {policy.dimension} numbers: {', '.join(policy.features)}"[:200])
+        columns = ", ".join(feature_names(policy.spec, policy.features))
+        yield Text(f"    {policy.spec.algorithm} over {policy.dimension} numbers: {shorten(columns, 200, placeholder=' ...')}")
         return
     if before is change.after:
         return
@@ -57,9 +63,10 @@ def _outcome(change: Change) -> str:
     return str(change.outcome.value)
 
 
-def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, part in value.items():
-            yield from _flat(part, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, json.dumps(value, ensure_ascii=False)
+def _flat(mapping: Mapping[str, object], path: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in mapping.items():
+        name = f"{path}{key}"
+        if name in _SECTIONS and isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()

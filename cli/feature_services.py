@@ -38,5 +38,6 @@ def compile_services(repo: Path) -> Compiled:
 
 
 def _error(repo: Path, error: Exception) -> FeatureRepoError:
-    hint = f"run `. ./env.sh && feast apply` in {repo}" if (repo / "env.sh").is_file() else f"run `feast apply` in {repo}"
-    return FeatureRepoError(f"feature services of {repo} cannot be compiled: {error}. Before applying policies, {hint}")
+    setup = ". ./env.sh && " if (repo / "env.sh").is_file() else ""
+    first = f"`cd {repo} && {setup}feast apply` in this shell comes first"
+    return FeatureRepoError(f"feature services of {repo} cannot be compiled ({error}): {first}")

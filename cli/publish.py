@@ -84,8 +84,7 @@ def prepare(published: Published, files: Sequence[PolicyFile], compiled: Compile
         changes.append(change)
     if mistakes:
         raise PolicyFilesError(mistakes)
-    used = {file.spec.feature_service for file in files}
-    return Proposal(published, tuple(plan for name, plan in compiled.plans.items() if name in used), tuple(changes))
+    return Proposal(published, tuple(plan for name, plan in compiled.plans.items() if name in services_of(files)), tuple(changes))
 
 
 async def publish(client: Client, proposal: Proposal) -> None:
@@ -99,10 +98,9 @@ async def publish(client: Client, proposal: Proposal) -> None:
     await publish_policies(client, proposal.published.policies_rev, proposal.changes)
 
 
-def services_without_plan(published: Published, files: Sequence[PolicyFile]) -> tuple[str, ...]:
-    """Feature services that the files name and nobody has compiled."""
-    named = {file.spec.feature_service for file in files if file.spec.feature_service}
-    return tuple(sorted(named - published.plans.keys()))
+def services_of(files: Sequence[PolicyFile]) -> frozenset[str]:
+    """Feature services that the files name."""
+    return frozenset(file.spec.feature_service for file in files if file.spec.feature_service is not None)
 
 
 def _no_plan(service: str) -> str:

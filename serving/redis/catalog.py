@@ -39,7 +39,9 @@ class RedisCatalog:
         self._report = report
         self._timeout_s = timeout_s
         self._snapshot = _Snapshot(Published())
-        self._refreshing = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._looks = 0
+        self._looked = False
 
     async def start(self) -> None:
         """Load what is published.
@@ -55,7 +57,7 @@ class RedisCatalog:
         while True:
             try:
                 await self.refresh()
-            except Unavailable as error:
+            except Exception as error:  # whatever it is, a replica that stops following serves old policies for ever
                 if not away:
                     self._report("published policies cannot be followed", error=str(error.__cause__ or error))
                 away = True
@@ -71,14 +73,20 @@ class RedisCatalog:
         Raises:
             Unavailable: Redis did not answer in time.
         """
-        async with self._refreshing:
+        begun = self._looks
+        async with self._looking:
+            if self._looks > begun and self._looked:
+                return  # somebody else's look began after this call, and serves it as well
+            self._looks += 1
+            self._looked = False
             try:
                 async with asyncio.timeout(self._timeout_s):
                     seen = self._snapshot.published
                     if await revisions(self._client) != (seen.policies_rev, seen.plans_rev):
                         self._take_up(await load(self._client, seen))
             except TimeoutError as error:
-                raise Unavailable("Redis did not answer in time") from error
+                raise Unavailable("the store did not answer in time") from error
+            self._looked = True
 
     def live(self, name: PolicyName) -> PublishedPolicy | None:
         """See `PolicyCatalog.live`."""

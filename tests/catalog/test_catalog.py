@@ -221,3 +221,29 @@ async def test_a_namespace_published_a_moment_ago_is_asked_for(clean_valkey: Emb
         await put(client, policy())
         assert catalog.live(P) is None
         assert await catalog.by_namespace(policy().namespace) == policy()
+
+
+async def test_a_hash_that_is_none_is_survived(clean_valkey: EmbeddedServer) -> None:
+    heard = Heard()
+    with redis.Redis(port=clean_valkey.port) as direct:
+        async with client_of(clean_valkey) as client, following(client, heard) as catalog:
+            await put(client, policy())
+            await within(TAKEN_UP_S, lambda: catalog.live(P) is not None)
+            kept = direct.dump("ooml:policies")
+            direct.set("ooml:policies", "?")
+            await within(TAKEN_UP_S, lambda: len(heard) == 1)
+            assert catalog.live(P) == policy()
+            direct.restore("ooml:policies", 0, kept, replace=True)
+            await put(client, policy(alpha=4))
+            await within(TAKEN_UP_S, lambda: catalog.live(P).spec.alpha == 4)  # type: ignore[union-attr]
+
+
+async def test_many_questions_at_once_share_their_looks_at_redis(clean_valkey: EmbeddedServer) -> None:
+    with redis.Redis(port=clean_valkey.port) as direct:
+        async with client_of(clean_valkey) as client:
+            catalog = RedisCatalog(client, Heard())
+            await catalog.start()
+            before = direct.info("commandstats")["cmdstat_hget"]["calls"]
+            await asyncio.gather(*(catalog.by_namespace(Namespace(f"unknown{i}")) for i in range(100)))
+            after = direct.info("commandstats")["cmdstat_hget"]["calls"]
+    assert after - before <= 4

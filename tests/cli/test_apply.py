@@ -164,6 +164,56 @@ def test_features_that_changed_under_a_policy_stop_it_until_accepted(ooml: Ooml,
     assert "evidence starts empty" in ran.out
 
 
+def feature_repo(folder: Path, server: EmbeddedServer) -> Path:
+    """A Feast repository nobody has applied yet."""
+    repo = folder / "feature_repo"
+    repo.mkdir()
+    (repo / "feature_store.yaml").write_text(
+        "project: small\nprovider: local\n"
+        f"registry: {{registry_type: sql, path: 'sqlite:///{repo}/registry.db'}}\n"
+        f"online_store: {{type: redis, connection_string: '{server.host}:{server.port}'}}\n"
+        "entity_key_serialization_version: 3\n"
+    )
+    return repo
+
+
+def test_a_repository_nobody_applied_is_told_with_what_to_run(ooml: Ooml, valkey: EmbeddedServer, tmp_path: Path) -> None:
+    feature_repo(tmp_path, valkey)
+    ran = ooml("apply", declare(tmp_path, SERVICE))
+    assert ran.code == 1
+    assert f"{tmp_path}/p.yaml:2:1: feature services of feature_repo cannot be compiled" in ran.err
+    assert "`cd feature_repo && feast apply`" in ran.err
+    assert published(valkey) == Published()
+
+
+def test_services_are_compiled_from_the_repository_and_published_with_their_policies(
+    ooml: Ooml, valkey: EmbeddedServer, tmp_path: Path
+) -> None:
+    from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
+    from feast.types import Float64, UnixTimestamp
+
+    repo = feature_repo(tmp_path, valkey)
+    task = Entity(name="task", join_keys=["task_id"], value_type=ValueType.STRING)
+    source = FileSource(name="tasks_file", path=str(repo / "tasks.parquet"), timestamp_field="event_timestamp")
+    fields = [Field(name="age", dtype=Float64), Field(name="size", dtype=Float64), Field(name="due", dtype=UnixTimestamp)]
+    tasks = FeatureView(name="tasks", entities=[task], schema=fields, source=source)
+    good = FeatureService(name="tasks_v1", features=[tasks[["size", "age"]]])
+    bad = FeatureService(name="due_v1", features=[tasks[["due"]]])
+    FeatureStore(str(repo)).apply([task, source, tasks, good, bad])
+
+    declare(tmp_path, "name: q\nfeature_service: due_v1\n", "q.yaml")
+    ran = ooml("apply", declare(tmp_path, SERVICE))
+    assert ran.code == 1
+    assert f"{tmp_path}/q.yaml:2:1: " in ran.err
+    assert published(valkey) == Published()
+
+    (tmp_path / "q.yaml").unlink()
+    ran = ooml("apply", str(tmp_path))
+    assert (ran.code, live(valkey)) == (0, (1, 1))
+    now = published(valkey)
+    assert now.live("p").policy.features == now.plans["tasks_v1"].vector == ("size", "age")  # type: ignore[arg-type, union-attr]
+
+
 def test_a_store_that_is_away_is_told_with_what_to_do(ooml: Ooml, tmp_path: Path) -> None:
     ran = ooml("apply", declare(tmp_path, CALLERS), url="redis://127.0.0.1:1/0")
     assert ran.code == 1
