@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, Protocol, TypeVar
@@ -54,6 +54,35 @@ class Limits:
     access_log: Literal["off", "debug", "info"] = "debug"
 
 
+class Ending:
+    """Something that comes to an end once, and the blocks of code that are left, wherever they wait, when it does."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._blocks: set[asyncio.Timeout] = set()
+
+    @asynccontextmanager
+    async def leaves(self) -> AsyncIterator[None]:
+        """Around a block; left at once if the end has come."""
+        block = asyncio.timeout(0 if self.ended else None)
+        try:
+            async with block:
+                self._blocks.add(block)
+                yield
+        except TimeoutError:
+            if not block.expired():
+                raise
+        finally:
+            self._blocks.discard(block)
+
+    def end(self) -> None:
+        """It ends now, for good."""
+        self.ended = True
+        now = asyncio.get_running_loop().time()
+        for block in self._blocks:
+            block.reschedule(now)
+
+
 class Calls:
     """All calls of one server.
 
@@ -65,10 +94,9 @@ class Calls:
         self._limits = limits
         self._served = served
         self._observer = observer
-        self._draining = False
+        self._drain = Ending()
         self._in_flight = 0
         self._streams = 0
-        self._reading: set[asyncio.Timeout] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -93,13 +121,13 @@ class Calls:
         policy = policy if policy and self._served(policy) else ""
         self._observer.began()
         code, answer = "CANCELLED", None
-        entered = not self._draining and self._in_flight < self._limits.max_in_flight
+        entered = not self._drain.ended and self._in_flight < self._limits.max_in_flight
         try:
             if entered:
                 self._enter(+1, 0)
                 answer = await self.attempt(method, WORK * self.allotted_s(remaining_s), work)
             else:
-                answer = status_of(Draining() if self._draining else TooManyInFlight(self._limits.max_in_flight))
+                answer = status_of(Draining() if self._drain.ended else TooManyInFlight(self._limits.max_in_flight))
             code = code_of(answer).name if isinstance(answer, Status) else "OK"
             return answer
         finally:
@@ -135,7 +163,7 @@ class Calls:
         Raises:
             Draining.
         """
-        if self._draining:
+        if self._drain.ended:
             raise Draining
         self._enter(0, +1)
         try:
@@ -143,28 +171,18 @@ class Calls:
         finally:
             self._enter(0, -1)
 
-    @asynccontextmanager
-    async def until_drained(self) -> AsyncIterator[None]:
+    def until_drained(self) -> AbstractAsyncContextManager[None]:
         """Around the reading of a stream: leaves the block, wherever it waits, once the server begins to drain."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0 if self._draining else None) as reading:
-                self._reading.add(reading)
-                try:
-                    yield
-                finally:
-                    self._reading.discard(reading)
+        return self._drain.leaves()
 
     def check_draining(self) -> None:
         """Raises Draining once the server drains."""
-        if self._draining:
+        if self._drain.ended:
             raise Draining
 
     def drain(self) -> None:
         """Refuse new calls, and stop reading streams; calls in flight go on."""
-        self._draining = True
-        now = asyncio.get_running_loop().time()
-        for reading in self._reading:
-            reading.reschedule(now)
+        self._drain.end()
 
     async def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is in flight and no stream open; whether it came to that."""

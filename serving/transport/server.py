@@ -14,7 +14,7 @@ from ooml.bandit.v1 import bandit_pb2, bandit_pb2_grpc, policy_pb2, policy_pb2_g
 from serving.service.bandit import BanditService
 from serving.service.policies import PolicyService
 from serving.transport.bandit_servicer import BanditServicer
-from serving.transport.calls import Calls, Limits, Observer
+from serving.transport.calls import Calls, Ending, Limits, Observer
 from serving.transport.interceptor import Gate, Interceptor
 from serving.transport.policy_servicer import PolicyServicer
 
@@ -23,8 +23,6 @@ SERVICES = (
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
 )
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-FLUSH_S = 0.25
-"""How long replies may take to leave once every call is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,8 @@ class GrpcServer:
         options = options or ServerOptions()
         self._calls = Calls(options.limits, observer, served)
         self._server = grpc.aio.server(interceptors=[Interceptor(self._calls, gate)], options=_channel_options(options))
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
+        self._stopping: asyncio.Task[None] | None = None
         bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls), self._server)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -100,13 +99,33 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_s: float) -> None:
-        """Drain, stop listening, let calls in flight finish, and end; after ``grace_s`` calls still in flight are cancelled."""
+        """Drain, stop listening, let calls in flight finish, and end; after ``grace_s`` calls still in flight are cancelled.
+
+        Said again, it waits for the same end: gRPC crashes when a server is stopped twice at once.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(grace_s))
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self, grace_s: float) -> None:
         await self.drain()
         stopping = asyncio.create_task(self._server.stop(grace_s))
-        if await self._calls.wait_idle(grace_s):
-            # What is open now are watchers of health, who would stay for the whole grace.
-            await self._server.stop(min(grace_s, FLUSH_S))
+        await self._calls.wait_idle(grace_s)
+        self._health.watches.end()
         await stopping
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # it has no types
+    """Health whose watchers can be sent away: they would hold up the end of the server for the whole grace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watches = Ending()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: object) -> None:  # noqa: N802
+        """Tell of changes until the caller leaves or the server ends."""
+        async with self.watches.leaves():
+            await super().Watch(request, context)
 
 
 def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:

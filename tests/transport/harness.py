@@ -1,0 +1,236 @@
+"""A real gRPC server over the store in memory, which a test can make slow, broken or late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from ooml.bandit.v1 import bandit_pb2 as pb
+from ooml.bandit.v1 import bandit_pb2_grpc, policy_pb2_grpc
+
+from policies.parse import parse_spec
+from policies.types import DecisionId, Evidence, Namespace, PolicyName, ScopeId
+from serving.memory.catalog import MemoryCatalog
+from serving.memory.store import MemoryDecisionStore
+from serving.ports import Decision, PublishedPolicy, Query, Recorded, RewardOutcome, Snapshot
+from serving.resolve import resolve
+from serving.service.bandit import BanditService, Sources
+from serving.service.policies import PolicyService
+from serving.transport.calls import Limits
+from serving.transport.interceptor import Gate
+from serving.transport.server import GrpcServer, ServerOptions
+
+START_S = 1_700_000_000
+WINDOW_S, GRACE_S = 60, 30
+
+SHOP = {
+    "name": "shop",
+    "features": ["price", "rain"],
+    "scope": "user_id",
+    "reward": {"range": [-1, 1], "outcomes": {"bought": 1, "left": 0}, "window": "60s", "late_grace": "30s"},
+    "limits": {"arms": 3},
+}
+STRICT = {**SHOP, "name": "strict", "on_missing": "reject"}
+SUMMED = {**SHOP, "name": "summed", "reward": {**SHOP["reward"], "aggregate": "sum"}}  # type: ignore[dict-item]
+
+
+@dataclass
+class Obstacles:
+    """What stands in the way of the store: it waits for ``open``, then raises ``error`` if there is one."""
+
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    error: Exception | None = None
+    waiting: int = 0
+    most_waiting: int = 0
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def pass_through(self) -> None:
+        await self._count(+1)
+        try:
+            await self.open.wait()
+        finally:
+            await self._count(-1)
+        if self.error is not None:
+            raise self.error
+
+    async def until_waiting(self, calls: int) -> None:
+        async with asyncio.timeout(5), self.changed:
+            await self.changed.wait_for(lambda: self.waiting == calls)
+
+    async def _count(self, change: int) -> None:
+        async with self.changed:
+            self.waiting += change
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            self.changed.notify_all()
+
+
+class ObstructedStore:
+    """`serving.ports.DecisionStore` behind obstacles."""
+
+    def __init__(self, store: MemoryDecisionStore, obstacles: Obstacles) -> None:
+        self._store = store
+        self._obstacles = obstacles
+
+    async def read(self, query: Query) -> Snapshot:
+        await self._obstacles.pass_through()
+        return await self._store.read(query)
+
+    async def decide(
+        self, policy: PublishedPolicy, decision: Decision, *, request_id: str | None, body_hash: bytes, generation: int
+    ) -> Recorded:
+        return await self._store.decide(policy, decision, request_id=request_id, body_hash=body_hash, generation=generation)
+
+    async def activate(self, policy: PublishedPolicy, decision_id: DecisionId) -> float:
+        await self._obstacles.pass_through()
+        return await self._store.activate(policy, decision_id)
+
+    async def reward(
+        self, policy: PublishedPolicy, decision_id: DecisionId, value: float, reward_id: str | None, occurred_at: float | None
+    ) -> RewardOutcome:
+        await self._obstacles.pass_through()
+        return await self._store.reward(policy, decision_id, value, reward_id, occurred_at)
+
+    async def evidence(self, policy: PublishedPolicy, scope: ScopeId) -> Evidence:
+        await self._obstacles.pass_through()
+        return await self._store.evidence(policy, scope)
+
+    async def forget(self, name: PolicyName, namespaces: Sequence[Namespace], scope: ScopeId) -> None:
+        await self._obstacles.pass_through()
+        await self._store.forget(name, namespaces, scope)
+
+    async def ping(self) -> None:
+        await self._obstacles.pass_through()
+
+
+@dataclass
+class Heard:
+    """`Observer` that remembers."""
+
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    begun: int = 0
+    decisions: list[str] = field(default_factory=list)
+
+    def began(self) -> None:
+        self.begun += 1
+
+    def ended(self, method: str, policy: str, code: str, duration_s: float) -> None:
+        assert duration_s >= 0
+        self.calls.append((method, policy, code))
+
+    def decided(self, policy: str) -> None:
+        self.decisions.append(policy)
+
+
+@dataclass
+class World:
+    """A running server, its clients, and what a test turns."""
+
+    server: GrpcServer
+    channel: grpc.aio.Channel
+    port: int
+    obstacles: Obstacles
+    heard: Heard
+    now_s: float = START_S
+
+    @property
+    def bandit(self) -> bandit_pb2_grpc.BanditServiceAsyncStub:
+        return bandit_pb2_grpc.BanditServiceStub(self.channel)
+
+    @property
+    def policies(self) -> policy_pb2_grpc.PolicyServiceAsyncStub:
+        return policy_pb2_grpc.PolicyServiceStub(self.channel)
+
+    async def decide(self, **changes: Any) -> str:
+        """The id of a new decision."""
+        return (await self.bandit.Score(score_request(**changes))).decision_id
+
+
+def score_request(**changes: Any) -> pb.ScoreRequest:
+    """A Score that succeeds, but for the changes."""
+    fields: dict[str, Any] = {
+        "policy": "shop",
+        "entities": {"user_id": "u1"},
+        "context": {"rain": 1.0},
+        "candidates": [pb.Candidate(id="a", features={"price": 2.0}), pb.Candidate(id="b", features={"price": 3.0})],
+    }
+    return pb.ScoreRequest(**{**fields, **changes})
+
+
+@asynccontextmanager
+async def world(limits: Limits | None = None, gate: Gate | None = None) -> AsyncIterator[World]:
+    """A server that answers at once, until a test says otherwise."""
+    catalog = MemoryCatalog([resolve(parse_spec(raw), None) for raw in (SHOP, STRICT, SUMMED)])
+    obstacles = Obstacles()
+    obstacles.open.set()
+    store = ObstructedStore(MemoryDecisionStore(lambda: round(here.now_s * 1e6)), obstacles)
+    rng = np.random.default_rng(7)
+    bandit = BanditService(store, catalog, Sources(lambda: here.now_s, rng, rng.bytes))
+    heard = Heard()
+    server = GrpcServer(
+        bandit,
+        PolicyService(store, catalog),
+        heard,
+        lambda name: catalog.live(PolicyName(name)) is not None,
+        ServerOptions(limits or Limits()),
+        gate,
+    )
+    port = server.listen("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        here = World(server, channel, port, obstacles, heard)
+        yield here
+    obstacles.open.set()
+    await server.stop(0)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a caller sees of an error."""
+
+    code: grpc.StatusCode
+    reason: str
+    fields: Mapping[str, str]
+    retry_after_s: float | None
+    message: str
+
+
+async def failure(call: Any) -> Failure:
+    """The error a call ends with, its status read from the trailers."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = caught.value
+    trailers: dict[str, Any] = dict(error.trailing_metadata())
+    seen = read_status(Status.FromString(trailers["grpc-status-details-bin"]))
+    assert (error.code(), error.details()) == (seen.code, seen.message)
+    return seen
+
+
+def read_status(status: Status) -> Failure:
+    """A status in plain values; fails unless it has exactly the details it should."""
+    code = next(c for c in grpc.StatusCode if c.value[0] == status.code)
+    details: dict[str, Message] = {}
+    for packed in status.details:
+        name = packed.TypeName().rpartition(".")[2]
+        assert name not in details
+        message = details[name] = {"ErrorInfo": ErrorInfo, "BadRequest": BadRequest, "RetryInfo": RetryInfo}[name]()
+        packed.Unpack(message)
+    info: Any = details["ErrorInfo"]
+    bad: Any = details.get("BadRequest", BadRequest())
+    retry: Any = details.get("RetryInfo")
+    assert info.domain == "ooml.bandit.v1"
+    return Failure(
+        code,
+        info.reason.removeprefix("ERROR_REASON_"),
+        {v.field: v.description for v in bad.field_violations},
+        None if retry is None else retry.retry_delay.ToTimedelta().total_seconds(),
+        status.message,
+    )
