@@ -23,7 +23,13 @@ def connect(url: str, *, cluster: bool, timeout_s: float) -> Client:
         timeout_s: how long connecting, sending and waiting for an answer may take, each.
     """
     once = Retry(NoBackoff(), 0)
-    settings: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "socket_keepalive": True, "driver_info": None}
+    settings: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "driver_info": None,
+    }
     if cluster:
-        return RedisCluster.from_url(url, retry=once, **settings)
+        # Follow each MOVED by itself: by default every fifth closes all connections, and breaks the calls under way on them.
+        return RedisCluster.from_url(url, retry=once, reinitialize_steps=0, **settings)
     return Redis.from_url(url, retry=once, **settings)
