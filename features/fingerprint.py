@@ -38,6 +38,8 @@ _REGISTRY_FIELDS = {
     7: "feature_services",
 }
 _SPEC, _SOURCE_META = 1, 50
+_PROJECT = 2
+"""Field of a view's spec."""
 
 
 class RegistryUnreadableError(Exception):
@@ -129,4 +131,7 @@ def _authored(kind: str, proto: bytes) -> list[object]:
     """The part of a registered object that its author wrote."""
     if kind == "data_sources":
         return canonical(field for field in fields(proto) if field[0] != _SOURCE_META)
-    return canonical(field for field in fields(proto) if field[0] == _SPEC)
+    specs = [value for number, value in fields(proto) if number == _SPEC and isinstance(value, bytes)]
+    # Feast leaves the project out of a view's spec when it notes a materialisation, and puts it back at the next apply.
+    dropped = _PROJECT if kind.endswith("feature_views") else None
+    return [canonical(field for field in fields(spec) if field[0] != dropped) for spec in specs]
