@@ -6,6 +6,7 @@ import typer
 
 from cli.apply import apply
 from cli.serve import serve
+from cli.up import command as up
 
 app = typer.Typer(
     name="ooml",
@@ -25,3 +26,4 @@ def _ooml() -> None:
 
 app.command()(apply)
 app.command()(serve)
+app.command(name="up")(up)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,11 +32,18 @@ class Fleet:
 
 
 @contextmanager
-def fleet(settings: Settings, listening: Callable[[], None] = lambda: None) -> Iterator[Fleet]:
+def fleet(
+    settings: Settings,
+    listening: Callable[[], None] = lambda: None,
+    environment: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+) -> Iterator[Fleet]:
     """Take the ports of a server and say which processes it is made of.
 
     Args:
-        listening: called once, when the first worker listens.
+        listening: called once, when every worker has begun to listen.
+        environment: added to the processes' own.
+        stderr: file descriptor that they log to; None: our stderr.
 
     Raises:
         PortTaken: of the gRPC port or the metrics port.
@@ -48,8 +55,9 @@ def fleet(settings: Settings, listening: Callable[[], None] = lambda: None) -> I
         supervisor = Supervisor(
             roles=_roles(settings, grpc),
             grace_s=settings.drain_grace_s,
-            events=_events(exposition, listening),
-            environment=exposition.environment if exposition else {},
+            events=_events(settings.workers, exposition, listening),
+            environment={**(environment or {}), **(exposition.environment if exposition else {})},
+            stderr=stderr,
         )
         yield Fleet(supervisor, grpc, address(settings.metrics_host, exposition.port) if exposition else None)
 
@@ -58,7 +66,7 @@ def _roles(settings: Settings, grpc: str) -> list[Role]:
     def worker(slot: int) -> Role:
         # Every life of every worker draws from a stream of its own: the n-th one of a slot is n rounds after its first.
         return Role(
-            f"worker-{slot}", "serving.main", lambda life: Orders(settings, grpc, slot, stream=slot + life * settings.workers).to_line()
+            _worker_name(slot), "serving.main", lambda life: Orders(settings, grpc, slot, stream=slot + life * settings.workers).to_line()
         )
 
     roles = [worker(slot) for slot in range(settings.workers)]
@@ -67,18 +75,22 @@ def _roles(settings: Settings, grpc: str) -> list[Role]:
     return roles
 
 
-def _events(exposition: Exposition | None, listening: Callable[[], None]) -> Events:
-    heard = False
+def _events(workers: int, exposition: Exposition | None, listening: Callable[[], None]) -> Events:
+    waited_for = {_worker_name(slot) for slot in range(workers)}
 
     def ready(role: str) -> None:
-        nonlocal heard
-        if not heard and role.startswith("worker"):
-            heard = True
-            listening()
+        if role in waited_for:
+            waited_for.discard(role)
+            if not waited_for:
+                listening()
 
     if exposition is None:
         return Events(ready)
     return Events(ready, exposition.ended, exposition.restarted)
+
+
+def _worker_name(slot: int) -> str:
+    return f"worker-{slot}"
 
 
 @contextmanager

@@ -72,12 +72,14 @@ class Supervisor:
         grace_s: how long a process may take to drain; it is killed `KILL_MARGIN_S` after that.
         events: whom to tell.
         environment: added to the children's own.
+        stderr: file descriptor that children log to; None: our stderr.
     """
 
     roles: Sequence[Role]
     grace_s: float
     events: Events = field(default_factory=Events)
     environment: Mapping[str, str] = field(default_factory=dict)
+    stderr: int | None = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: set[str] = field(default_factory=set)
     _exit_code: int = 0
@@ -118,7 +120,7 @@ class Supervisor:
     async def _life(self, role: Role, start: int) -> tuple[int, bool]:
         """One process from birth to death: its exit code (negative: the signal), and whether it became ready."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", role.module, stdin=PIPE, stdout=PIPE, env={**os.environ, **self.environment}
+            sys.executable, "-m", role.module, stdin=PIPE, stdout=PIPE, stderr=self.stderr, env={**os.environ, **self.environment}
         )
         log.info("process started", role=role.name, child=process.pid)
         stdin = cast(asyncio.StreamWriter, process.stdin)
