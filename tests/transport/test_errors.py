@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import policy_pb2
+from structlog.testing import capture_logs
 
 from serving.ports import Unavailable
 from serving.transport.errors import PermissionDenied, Unauthenticated
@@ -217,8 +218,13 @@ async def test_a_store_that_is_away_is_unavailable_with_a_time_to_retry(here: Wo
 
 async def test_a_mistake_of_ours_is_internal_and_keeps_its_text_to_itself(here: World) -> None:
     here.obstacles.error = KeyError("password=hunter2")
-    seen = await failure(here.bandit.Score(score_request()))
+    with capture_logs() as lines:
+        seen = await failure(here.bandit.Score(score_request()))
     assert (seen.code, seen.reason, seen.message) == (StatusCode.INTERNAL, "INTERNAL", "internal error; it has been logged")
+    assert [(line["log_level"], line["event"], line["method"]) for line in lines] == [
+        ("error", "call failed", "Score"),
+        ("debug", "call", "Score"),
+    ]
 
 
 @pytest.mark.parametrize(

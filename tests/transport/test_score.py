@@ -9,6 +9,10 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import policy_pb2
 
 from policies.parse import parse_spec
+from serving.ports import Recorded
+from serving.service.commands import Scored
+from serving.transport import render
+from tests.store.build import decision, policy
 from tests.transport.harness import SHOP, START_S, WINDOW_S, World, score_request
 
 DEADLINE = Timestamp(seconds=START_S + WINDOW_S)
@@ -41,6 +45,12 @@ async def test_an_explained_score_lists_the_vectors(here: World) -> None:
 async def test_features_that_nobody_sent_are_counted_and_named(here: World) -> None:
     answer = await here.bandit.Score(score_request(candidates=[pb.Candidate(id="a"), pb.Candidate(id="b", features={"price": 1.0})]))
     assert answer.feature_status == pb.FeatureStatus(present=3, missing=1, missing_features=["price"])
+
+
+def test_missing_and_expired_features_are_told_apart() -> None:
+    made = decision(policy(dimension=2))  # two candidates, two features: present, missing; expired, present
+    response = render.score_response(Scored(Recorded(made, None, b"", False), ("f0", "f1"), ("f0", "f1"), (0, 1)), explain=False)
+    assert response.feature_status == pb.FeatureStatus(present=2, missing=1, expired=1, missing_features=["f1"], expired_features=["f0"])
 
 
 async def test_the_same_request_id_gets_the_same_answer_and_decides_once(here: World) -> None:

@@ -70,7 +70,7 @@ async def test_a_stream_works_on_a_few_requests_at_a_time(here: World) -> None:
 
 async def test_a_request_whose_store_hangs_is_told_within_the_default_deadline_and_the_stream_lives() -> None:
     async with world(Limits(default_deadline_s=0.2)) as here:
-        call = here.bandit.ScoreStream()
+        call = here.bandit.ScoreStream(timeout=60)
         here.obstacles.open.clear()
         await call.write(item(1))
         assert read_status((await _read(call)).error).reason == "STORE_UNAVAILABLE"
