@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -53,7 +54,7 @@ def posterior(prior: Prior, evidence: Evidence) -> Posterior:
     """Join a prior and evidence of the same m arms, in the same order.
 
     Raises:
-        numpy.linalg.LinAlgError: the evidence is not finite, or its A is far from positive definite.
+        numpy.linalg.LinAlgError: the evidence is not finite, or its A is far from being a sum of x·xᵀ.
 
     Source:
         Li, Chu, Langford, Schapire (2010), "A contextual-bandit approach to personalized news article recommendation", Algorithm 1,
@@ -86,14 +87,16 @@ def _cholesky(A: Floats) -> Floats:
     Sums of huge features round by more than λ (1e6 squared, some thousand times, by more than 1), and A may cease to be positive
     definite. Then the narrowest ridge that mends it is added, as a share of A's trace: still below anything such sums can tell.
     """
-    for share in (0.0, 1e-14, 1e-12, 1e-10, 1e-8):
-        if share:
-            A = A + share * np.trace(A, axis1=1, axis2=2)[:, None, None] * np.eye(A.shape[-1])
-        try:
-            return cast(Floats, np.linalg.cholesky(A))
-        except np.linalg.LinAlgError:
-            continue
-    raise np.linalg.LinAlgError("the evidence is not finite, or not that of any vectors")
+    try:
+        return cast(Floats, np.linalg.cholesky(A))
+    except np.linalg.LinAlgError:
+        if not np.isfinite(A).all():
+            raise
+    trace = np.trace(A, axis1=1, axis2=2)[:, None, None] * np.eye(A.shape[-1])
+    for share in (1e-14, 1e-12, 1e-10):
+        with suppress(np.linalg.LinAlgError):
+            return cast(Floats, np.linalg.cholesky(A + share * trace))
+    return cast(Floats, np.linalg.cholesky(A + 1e-8 * trace))
 
 
 def _inverse(L: Floats) -> Floats:
