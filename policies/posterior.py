@@ -54,7 +54,8 @@ def posterior(prior: Prior, evidence: Evidence) -> Posterior:
     """Join a prior and evidence of the same m arms, in the same order.
 
     Raises:
-        numpy.linalg.LinAlgError: the evidence is not finite, or its A is far from being a sum of x·xᵀ.
+        numpy.linalg.LinAlgError: the evidence's A is far from being a sum of x·xᵀ. NaN in it is one as well, or makes a posterior of NaN
+            (LAPACKs differ), whose scores `propensities` refuses.
 
     Source:
         Li, Chu, Langford, Schapire (2010), "A contextual-bandit approach to personalized news article recommendation", Algorithm 1,

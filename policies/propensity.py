@@ -22,9 +22,9 @@ def propensities(score: Floats, exploration: float) -> Floats:
     """
     top = score.max()
     slack = TIE * max(abs(top), abs(score.min()))
-    best = score >= top - slack
     if not np.isfinite(slack):
         raise ValueError("scores must be finite")
+    best = score >= top - slack
     p: Floats = best * ((1.0 - exploration) / np.count_nonzero(best))
     p += exploration / len(score)
     return p

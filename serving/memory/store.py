@@ -88,6 +88,8 @@ class MemoryDecisionStore:
             raise Forgotten("the scope was forgotten after the decision was made")
         earlier = self._decisions.get(decision.decision_id)
         if earlier is not None and now < earlier.expires_at:
+            if earlier.generation != generation:
+                raise Forgotten("the scope was forgotten after the decision was made")
             return Recorded(decision, None if decision.deferred else _seconds(earlier.deadline), body_hash, replayed=False)
         if request_id is not None and (answered := self._answered(name, scope, request_id, now)) is not None:
             return answered

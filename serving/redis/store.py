@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -115,7 +115,7 @@ class RedisDecisionStore:
         ]
         arguments: list[Argument] = [len(query.arms), *query.arms]
         if self._on_cluster and rows:
-            answer, found = await asyncio.gather(self._read(scripts.READ, names, arguments), self._read_rows(rows))
+            answer, found = await _together(self._read(scripts.READ, names, arguments), self._read_rows(rows))
         else:
             for key, fields in rows:
                 names.append(key)
@@ -213,7 +213,7 @@ class RedisDecisionStore:
             if isinstance(self._client, RedisCluster):
                 await self._client.initialize()
                 one_a_node = {self._client.get_node_from_key(keys.health): keys.health for keys in all_keys}
-                await asyncio.gather(*(self._client.set(key, 1, px=60_000) for key in one_a_node.values()))
+                await _together(*(self._client.set(key, 1, px=60_000) for key in one_a_node.values()))
             else:
                 await self._client.set(keys_of(0).health, 1, px=60_000)
 
@@ -264,6 +264,15 @@ def _replayed(kept: bytes | None, generation: int) -> Recorded | None:
     if made.generation != generation:
         return None
     return Recorded(made.decision, None if made.deadline_us is None else made.deadline_us / 1e6, made.body_hash, replayed=True)
+
+
+async def _together(*calls: Awaitable[Any]) -> list[Any]:
+    """The answers of several calls under way at once; when one fails, its error once all are over."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
 
 
 def _keys(decision_id: DecisionId) -> Keys:

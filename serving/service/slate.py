@@ -154,7 +154,9 @@ def _unknown_names(policy: PublishedPolicy, request: Score) -> Iterator[FieldVio
         for name in numbers:
             if name not in allowed:
                 listed = ", ".join(known) or "none: all of its features are stored"
-                yield FieldViolation(f"{path}[{name!r}]", f"policy {policy.spec.name} takes no such feature from callers; it takes {listed}")
+                yield FieldViolation(
+                    f"{path}[{name!r}]", f"policy {policy.spec.name} takes no such feature from callers; it takes {listed}"
+                )
 
 
 def _sent(names: Sequence[str], request: Score) -> Features:

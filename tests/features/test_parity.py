@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from features.compiler import compile_service
@@ -136,12 +136,19 @@ def assert_same(served: FeatureTable, expected: Mapping[str, Sequence[Any]], onl
     assert np.array_equal(served.status == PRESENT, ~np.isnan(served.x))
 
 
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # an example is many tables and takes half a second: shrinking takes minutes
+)
 
 
 @FEW
 @given(example=typed())
-def test_vectors_of_every_type_equal_the_training_set_and_the_sdk(repo: Repo, example: tuple[list[int], dict[str, list[dict[str, Any]]]]) -> None:
+def test_vectors_of_every_type_equal_the_training_set_and_the_sdk(
+    repo: Repo, example: tuple[list[int], dict[str, list[dict[str, Any]]]]
+) -> None:
     at, data = example
     served = Served(repo, data, "everything")
     candidates = [{"item_id": item, "friend_id": friend} for item in (0, 1, -7, 2**40, 404) for friend in ("u1", "ü", "nobody")]
@@ -189,7 +196,11 @@ def test_request_time_features_equal_the_training_set_and_the_sdk(
 def test_an_age_of_exactly_the_ttl_is_served_and_one_microsecond_more_is_expired_as_offline(repo: Repo) -> None:
     ttl = int(TYPED_TTL.total_seconds() * 1e6)
     good, late = NOON - ttl, NOON - ttl - 1
-    data = {"users": [{"user_id": u, "streak": 3, "event_timestamp": instant(t), "created": instant(t)} for u, t in (("good", good), ("late", late))]}
+    data = {
+        "users": [
+            {"user_id": u, "streak": 3, "event_timestamp": instant(t), "created": instant(t)} for u, t in (("good", good), ("late", late))
+        ]
+    }
     served = Served(repo, {"items": [], "pairs": [], **data}, "everything")
     served.advance(late, NOON)
     candidates = [{"item_id": 1, "friend_id": u} for u in ("good", "late", "none")]

@@ -27,12 +27,13 @@ def policy(
     dimension: int = 2,
     half_life_s: float | None = None,
     max_arms: int = 1000,
+    idle_s: float | None = 180 * 86_400.0,
     **rules: Any,
 ) -> PublishedPolicy:
     """A policy of that dimension; ``rules`` are fields of RewardRules, over a window and a grace of an hour."""
     reward = RewardRules(**{"low": -10.0, "high": 10.0, "window_s": LONG, "late_grace_s": LONG, **rules})
     features = tuple(f"f{i}" for i in range(dimension))
-    spec = PolicySpec(PolicyName(name), features=features, reward=reward, half_life_s=half_life_s, max_arms=max_arms)
+    spec = PolicySpec(PolicyName(name), features=features, reward=reward, half_life_s=half_life_s, max_arms=max_arms, idle_s=idle_s)
     return PublishedPolicy(spec, PolicyVersion(1), Namespace(namespace), features, dimension, None)
 
 

@@ -87,5 +87,5 @@ def _fields(entry: dict[bytes, bytes] | list[bytes]) -> dict[bytes, bytes]:
 async def until(holds: Callable[[], Awaitable[bool]], timeout_s: float = 10.0) -> None:
     """Return as soon as the condition holds; fail when it does not within the time."""
     async with asyncio.timeout(timeout_s):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110  a store has no event to wait for
             await asyncio.sleep(0.005)

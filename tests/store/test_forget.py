@@ -10,6 +10,7 @@ import pytest
 from serving.events import DecisionMade, EvidenceAdded, ScopeForgotten
 from serving.ports import Forgotten
 from tests.store.build import Harness, S, decision, policy
+from tests.store.conftest import until
 
 
 async def test_a_forgotten_scope_has_no_evidence_in_any_namespace(at: Harness) -> None:
@@ -102,8 +103,11 @@ async def test_forgetting_in_flight_leaves_only_what_was_decided_afterwards(at: 
                     return
 
     people = [asyncio.create_task(live(who)) for who in range(8)]
-    while not (await at.sums(p))["count"]:
-        await asyncio.sleep(0)
+
+    async def learning() -> bool:
+        return bool((await at.sums(p))["count"])
+
+    await until(learning)
     await at.store.forget(p.spec.name, [p.namespace], S)
     forgetting.set()
     await asyncio.gather(*people)

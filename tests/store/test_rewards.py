@@ -14,14 +14,15 @@ from tests.store.build import Harness, S, decision, policy, rebuilt, with_versio
 from tests.store.conftest import until
 
 APPLIED, DUPLICATE, LATE = RewardStatus
-AGGREGATES = {
-    "first": [3.0, 3.0, 3.0, 3.0],
+AGGREGATES: dict[str, list[float]] = {
+    "first": [3, 3, 3, 3],
     "last": [3, -1, 7, 1],
     "sum": [3, 2, 9, 10],
     "max": [3, 3, 7, 7],
     "min": [3, -1, -1, -1],
     "mean": [3, 1, 3, 2.5],
 }
+"""What rewards of 3, -1, 7 and 1 come to, one after the other."""
 
 
 @pytest.mark.parametrize("default", [None, 0.0, -2.0])

@@ -25,7 +25,7 @@ if generation ~= tonumber(ARGV[10]) then
   return {'FORGOTTEN'}
 end
 local stored = redis.call('GET', decision)
-if stored == '' then
+if stored == '' or stored and record.read(stored).generation ~= generation then
   return {'FORGOTTEN'}
 end
 if stored then

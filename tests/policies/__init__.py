@@ -1,0 +1,1 @@
+"""The decision store: one contract, run on memory, Valkey, Redis and a cluster; then what is Redis alone."""

@@ -1,0 +1,70 @@
+"""Packed forms come back as they went in, and stay what earlier versions wrote."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from policies.types import ArmId, CandidateId, DecisionId, Namespace, PolicyName, PolicyVersion, ScopeId
+from serving.ports import Decision, Ranked
+from serving.redis.codec import pack_decision, pack_facts, unpack_decision, unpack_evidence
+from tests.store.build import decision, policy
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBER = st.floats(allow_nan=False)
+
+
+@st.composite
+def decisions(draw: st.DrawFn) -> Decision:
+    k, d, f = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(0, 4))
+    ranked = st.builds(Ranked, TEXT.map(CandidateId), TEXT.map(ArmId), NUMBER, NUMBER, NUMBER, NUMBER)
+    return Decision(
+        decision_id=draw(TEXT.map(DecisionId)),
+        policy=draw(TEXT.map(PolicyName)),
+        version=draw(st.integers(1, 2**32 - 1).map(PolicyVersion)),
+        namespace=draw(TEXT.map(Namespace)),
+        scope=draw(TEXT.map(ScopeId)),
+        slate=tuple(draw(st.lists(ranked, min_size=k, max_size=k))),
+        chosen=draw(st.integers(0, k - 1)),
+        propensity=draw(NUMBER),
+        x=np.array(draw(st.lists(NUMBER, min_size=k * d, max_size=k * d))).reshape(k, d),
+        status=draw(st.binary(min_size=k * f, max_size=k * f)),
+        request_time=draw(NUMBER),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        deferred=draw(st.booleans()),
+        served=draw(st.booleans()),
+        decided_at_claimed=draw(st.none() | NUMBER),
+    )
+
+
+@given(decisions(), st.binary(max_size=64), st.integers(0, 9), st.integers(0, 2**53), st.none() | st.integers(0, 2**53))
+def test_a_decision_comes_back_whole(made: Decision, body_hash: bytes, generation: int, at_us: int, deadline_us: int | None) -> None:
+    head = struct.pack("<ddd", generation, at_us, -1 if deadline_us is None else deadline_us)
+    back = unpack_decision(head + pack_decision(made, body_hash))
+    assert np.array_equal(back.decision.x, made.x)
+    assert replace(back.decision, x=np.zeros(())) == replace(made, x=np.zeros(()))
+    assert (back.body_hash, back.generation, back.at_us, back.deadline_us) == (body_hash, generation, at_us, deadline_us)
+
+
+def test_a_decision_of_another_format_is_refused() -> None:
+    p = policy()
+    packed = bytearray(bytes(24) + pack_decision(decision(p), b""))
+    packed[24] = 2
+    with pytest.raises(ValueError, match="format 2"):
+        unpack_decision(bytes(packed))
+
+
+def test_the_facts_of_a_decision_are_packed_as_documented() -> None:
+    packed = pack_facts(decision(policy(), "é", scope="s", x=[1.0, -2.0]))
+    assert packed == bytes.fromhex("01000000000000000000e83f02000100730200c3a9000000000000f03f00000000000000c0")
+
+
+def test_missing_rows_of_evidence_are_zeros() -> None:
+    row = np.arange(8.0)  # 6 + d + d(d+1)/2 numbers for d = 1
+    evidence = unpack_evidence([ArmId("a"), ArmId("b")], [None, row.tobytes()], 1)
+    assert evidence.rows.tolist() == [[0.0] * 8, row.tolist()]
