@@ -10,6 +10,8 @@ import pytest
 from cli.embedded import EmbeddedServer, bundled_server, find_server, server_on_path
 from tests.servers import Cluster, Store, cluster, flush
 
+pytest_plugins = ("tests.nothing_skipped", "pytester")
+
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
