@@ -57,10 +57,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Run:
-    """What was chosen, image by image, out of how many equally good arms."""
+    """Image by image: what was chosen, out of how many equally good arms, and the (n, arms) scores they had."""
 
-    choices: tuple[int, ...]
-    tied: tuple[int, ...]
+    choices: list[int]
+    tied: list[int]
+    scores: list[Floats]
 
 
 def textbook(images: Images, uniform: Callable[[], float]) -> Run:
@@ -74,7 +75,7 @@ def textbook(images: Images, uniform: Callable[[], float]) -> Run:
     A: list[Floats] = [np.eye(d) for _ in range(ARMS)]
     A_inverse: list[Floats] = [np.eye(d) for _ in range(ARMS)]
     b: list[Floats] = [np.zeros(d) for _ in range(ARMS)]
-    choices, tied = [], []
+    run = Run([], [], [])
     for x, label in zip(X, images.labels, strict=True):
         p = np.array([(A_inverse[a] @ b[a]) @ x + ALPHA * np.sqrt(x @ A_inverse[a] @ x) for a in range(ARMS)])
         behind = (p.max() - p) / np.abs(p).max()
@@ -84,26 +85,29 @@ def textbook(images: Images, uniform: Callable[[], float]) -> Run:
         A[a] += np.outer(x, x)
         b[a] += float(a == label) * x
         A_inverse[a][:] = np.linalg.inv(A[a])
-        choices.append(a)
-        tied.append(len(best))
-    return Run(tuple(choices), tuple(tied))
+        run.choices.append(a)
+        run.tied.append(len(best))
+        run.scores.append(p)
+    return run
 
 
 async def served(images: Images, channel: grpc.aio.Channel) -> Run:
     """The same images through a server: each choice is answered before the next is asked for."""
     stub = bandit_pb2_grpc.BanditServiceStub(channel)
     candidates = [pb.Candidate(id=str(a)) for a in range(ARMS)]
-    choices, tied = [], []
+    run = Run([], [], [])
     for pixels, label in zip(images.pixels.tolist(), images.labels.tolist(), strict=True):
         context = dict(zip(PIXELS, pixels, strict=True))
         decision = await stub.Score(pb.ScoreRequest(policy="digits", context=context, candidates=candidates), timeout=5.0)
         a = int(decision.candidate_id)
         rewarded = await stub.Reward(pb.RewardRequest(decision_id=decision.decision_id, value=float(a == label)), timeout=5.0)
         assert rewarded.status == pb.REWARD_STATUS_APPLIED
-        choices.append(a)
-        tied.append(round(1 / decision.propensity))
-        assert decision.propensity == 1 / tied[-1]
-    return Run(tuple(choices), tuple(tied))
+        run.choices.append(a)
+        run.tied.append(round(1 / decision.propensity))
+        assert decision.propensity == 1 / run.tied[-1]
+        by_arm = {int(scored.arm): scored.score for scored in decision.ranking}
+        run.scores.append(np.array([by_arm[a] for a in range(ARMS)]))
+    return run
 
 
 async def right_choices(seed: int, images: Images, store: EmbeddedServer, folder: Path) -> float:
@@ -116,7 +120,9 @@ async def right_choices(seed: int, images: Images, store: EmbeddedServer, folder
         run = await served(images, channel)
     # All chance there is: one draw a Score, from the stream that the seed names for the server's first worker.
     chance = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-    assert run == textbook(images, chance.random)
+    expected = textbook(images, chance.random)
+    assert (run.choices, run.tied) == (expected.choices, expected.tied)
+    np.testing.assert_allclose(run.scores, expected.scores, rtol=0, atol=1e-9)
     return float(np.mean(np.array(run.choices) == images.labels))
 
 
