@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.apply import apply
+from cli.demo import demo
 from cli.serve import serve
 from cli.up import command as up
 
@@ -24,6 +25,7 @@ def _ooml() -> None:
     """Serves decisions and learns from them."""
 
 
-app.command()(apply)
-app.command()(serve)
+app.command()(demo)
 app.command(name="up")(up)
+app.command()(serve)
+app.command()(apply)
