@@ -105,7 +105,7 @@ class Served:
         assert not found.violations
         with self.client.pipeline(transaction=False) as pipe:
             for key, fields in found.rows:
-                pipe.hmget(key, fields)
+                pipe.hmget(key, fields)  # type: ignore[arg-type]  # redis-py's types know keys of text alone
             raw = pipe.execute()
         return assemble(self.plan, found, raw, now, offset_s, {}, [{}] * len(candidates))
 

@@ -112,7 +112,7 @@ async def health(channel: grpc.aio.Channel, service: str = "") -> str:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=2.0)
     except grpc.aio.AioRpcError as error:
         return error.code().name
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
 async def becomes(channel: grpc.aio.Channel, expected: str, within_s: float = 10.0) -> None:
@@ -127,7 +127,7 @@ async def becomes(channel: grpc.aio.Channel, expected: str, within_s: float = 10
 def reason(error: grpc.aio.AioRpcError) -> tuple[str, bool]:
     """Why a call failed, and whether the caller is told when to try again."""
     info, retry = ErrorInfo(), RetryInfo()
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has what is asked of a call
     assert status is not None
     told = [detail.Unpack(retry) for detail in status.details]
     assert any(detail.Unpack(info) for detail in status.details)

@@ -123,6 +123,7 @@ async def test_streams_end_when_the_server_stops(store: EmbeddedServer, tmp_path
         request = pb.ScoreRequest(policy="toy", entities={"user_id": "u"}, context={"a": 1.0}, candidates=[pb.Candidate(id="x")])
         await stream.write(pb.ScoreStreamRequest(sequence=7, request=request))
         answer = await stream.read()
+        assert isinstance(answer, pb.ScoreStreamResponse)
         assert (answer.sequence, answer.response.candidate_id) == (7, "x")
         stopped = asyncio.create_task(server.stop(5.0))
         with pytest.raises(grpc.aio.AioRpcError) as ended:

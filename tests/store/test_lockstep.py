@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
@@ -55,7 +55,7 @@ class Lockstep(RuleBasedStateMachine):
 
     @initialize(
         default=st.none() | VALUES,
-        aggregate=st.sampled_from(Aggregate.__args__),
+        aggregate=st.sampled_from(get_args(Aggregate)),
         window=st.sampled_from([0.0, LONG]),
         arms=st.integers(1, 3),
     )

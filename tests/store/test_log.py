@@ -15,7 +15,8 @@ from tests.store.build import Harness, S, decision, policy, rebuilt
 
 
 async def only_entry(at: Harness) -> LogEntry:
-    (entry,) = await at.log()
+    entries: list[LogEntry] = await at.log()
+    (entry,) = entries
     return entry
 
 
