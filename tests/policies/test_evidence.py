@@ -21,7 +21,8 @@ HALF_LIFE_S = 86_400.0
 
 
 def empty(dimension: int = 2) -> Floats:
-    return no_evidence(arms(1), dimension).rows[0]
+    row: Floats = no_evidence(arms(1), dimension).rows[0]
+    return row
 
 
 def sums(row: Floats) -> Floats:
