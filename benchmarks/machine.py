@@ -1,0 +1,54 @@
+"""What a result was measured on: without it, a figure says nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import redis
+
+_PACKAGES = ("grpcio", "protobuf", "redis", "numpy", "uvloop", "feast")
+_ROOT = Path(__file__).parent.parent
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores this process may use, memory, kernel, and how busy it was before anything began."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def versions(redis_url: str, h2load: str | None) -> dict[str, str]:
+    """Of all that takes part."""
+    with redis.Redis.from_url(redis_url) as client:
+        told = client.info("server")
+    store = str(told.get("server_name", "redis"))
+    said = {"python": platform.python_version(), store: str(told.get(f"{store}_version", told["redis_version"]))}
+    said |= {name: version(name) for name in _PACKAGES}
+    if h2load is not None:
+        said["h2load"] = _said(h2load, "--version")
+    return said | {"commit": _said("git", "-C", str(_ROOT), "describe", "--always", "--dirty")}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _said(*command: str) -> str:
+    """What a program says of itself; nothing where it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
