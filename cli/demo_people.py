@@ -136,9 +136,10 @@ def outcome_probabilities(people: People, moments: Moments) -> Floats:
     return np.stack([done, not_dismissed - done, 1.0 - not_dismissed], axis=-1)
 
 
-def best_reward(probabilities: Floats) -> float:
-    """Expected reward per decision of one who knows everybody's habits: no policy can do better."""
-    return float((probabilities @ VALUES).max(axis=-1).mean())
+def best_rewards(probabilities: Floats) -> Floats:
+    """(n, R) expected reward of one who knows everybody's habits: no policy can do better."""
+    best: Floats = (probabilities @ VALUES).max(axis=-1)
+    return best
 
 
 def react(probabilities: Floats, luck: float) -> str:

@@ -14,10 +14,10 @@ from policies.types import Floats, Ints
 TIP_POLICIES = ("tips_hours", "tips_greedy", "tips", "tips_uniform")
 DIGITS = tuple(str(digit) for digit in range(10))
 
-READERS = 4
-"""Images on their way at once. Each is read with what the answered ones taught, so a few cost nothing, and many would."""
-SERVED = 16
-"""People asked at once; one person is never asked twice at a time."""
+READERS = 1
+"""Images on their way at once: one, since every answer changes the one model that reads the next."""
+SERVED = 8
+"""People asked at once, enough to keep one worker busy; one person is never asked twice at a time."""
 
 
 def user_id(person: int) -> str:
