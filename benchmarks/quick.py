@@ -83,17 +83,15 @@ class Bench:
     cells: dict[Kind, list[Cell]] = field(default_factory=dict)
 
     async def run(self, rounds: int, cell_s: float) -> None:
-        """Find out how many calls fill a cell, then measure all cells round by round, each round in another order."""
+        """Measure all cells round by round, each round in another order; each cell with as many calls as would have filled the last."""
         await self._check_features()
-        calls = {}
-        for kind in (kind for kinds in PLAN for kind in kinds):
-            seconds = (await self._cell(kind, PILOT_CALLS)).seconds
-            each_s = float(np.median(seconds[len(seconds) // 3 :])) / kind.width
-            calls[kind] = max(LEAST_CALLS, round(cell_s / each_s))
+        last = {kind: await self._cell(kind, PILOT_CALLS) for kinds in PLAN for kind in kinds}
         for r in range(rounds):
             for kinds in PLAN:
                 for kind in kinds[r % len(kinds) :] + kinds[: r % len(kinds)]:
-                    self.cells.setdefault(kind, []).append(await self._cell(kind, calls[kind]))
+                    each_s = float(np.median(last[kind].seconds)) / kind.width
+                    last[kind] = await self._cell(kind, max(LEAST_CALLS, round(cell_s / each_s)))
+                    self.cells.setdefault(kind, []).append(last[kind])
 
     def rows(self) -> list[Row]:
         """What it came to."""
