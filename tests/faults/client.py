@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -19,9 +20,10 @@ from tests.faults.record import POLICIES, Decision, Reward, Scope
 
 T = TypeVar("T")
 
-CALLERS = 24
 OPEN_SCOPES = 6
 """So few that callers meet in them."""
+ASKING = 16
+"""Connections over which the rest is asked once the load is over."""
 UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 """All that a fault may make of a call. They say the same: perhaps it took effect."""
 RECONNECT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
@@ -33,24 +35,28 @@ class Client:
 
     Args:
         address: of the server.
+        name: its people's names begin with it.
         rng: draws what is asked, and how long and how often it is tried.
-        deadline_s: least and most a call waits for its answer.
+        callers: how many call at once under load.
+        patience_s: how long a call may wait for its answer: one of these.
     """
 
     address: str
+    name: str
     rng: np.random.Generator
-    deadline_s: tuple[float, float]
+    callers: int
+    patience_s: Sequence[float]
     scopes: list[Scope] = field(default_factory=list)
     answered: int = 0
     unanswered: int = 0
     applied_after_s: list[float] = field(default_factory=list)
-    """How long each reward that was applied at once took to be acknowledged."""
+    """How long each reward that was applied took to be acknowledged."""
+    _over: bool = False
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[None]:
         """Callers at work for as long as the block runs, each on a connection of its own, all of them over all workers."""
-        stop = asyncio.Event()
-        names = (Scope(policy, f"s{n}") for n in itertools.count() for policy in POLICIES)
+        names = (Scope(policy, f"{self.name}-{n}") for n in itertools.count() for policy in POLICIES)
         open_scopes = list(itertools.islice(names, OPEN_SCOPES))
         self.scopes += open_scopes
 
@@ -64,14 +70,14 @@ class Client:
 
         async def caller() -> None:
             async with self.connection() as stub:
-                while not stop.is_set():
+                while not self._over:
                     await self._play(stub, draw())
 
         async with asyncio.TaskGroup() as callers:
-            for _ in range(CALLERS):
+            for _ in range(self.callers):
                 callers.create_task(caller())
             yield
-            stop.set()
+            self._over = True
 
     async def settle(self) -> None:
         """Ask again what nobody answered, until each call is answered."""
@@ -110,32 +116,30 @@ class Client:
                 for decision in waiting:
                     await act(stub, decision)
 
-            for _ in range(CALLERS):
+            for _ in range(ASKING):
                 callers.create_task(caller(await connections.enter_async_context(self.connection())))
 
     async def _play(self, stub: bandit_pb2_grpc.BanditServiceAsyncStub, decision: Decision) -> None:
-        """One decision and its rewards. What is not answered is tried once more or left for later."""
-        for _ in range(self._tries()):
-            if await self._score(stub, decision):
-                break
-        else:
-            return
-        for reward in decision.rewards:
-            for _ in range(self._tries()):
-                if await self._reward(stub, decision, reward):
-                    break
+        """One decision and its rewards; what is not answered is left for later."""
+        if await self._try(partial(self._score, stub, decision)):
+            for reward in decision.rewards:
+                await self._try(partial(self._reward, stub, decision, reward))
 
-    def _tries(self) -> int:
-        return int(self.rng.integers(1, 3))
+    async def _try(self, ask: Callable[[], Awaitable[bool]]) -> bool:
+        """Ask once or twice while there is load; whether there was an answer."""
+        for _ in range(int(self.rng.integers(1, 3))):
+            if self._over or await ask():
+                return not self._over
+        return False
 
     async def _score(self, stub: bandit_pb2_grpc.BanditServiceAsyncStub, decision: Decision) -> bool:
-        decision.answer = await self._answer(stub.Score(decision.request, timeout=self._deadline_s(), wait_for_ready=True))
+        decision.answer = await self._answer(stub.Score(decision.request, timeout=self._patience_s(), wait_for_ready=True))
         return decision.answer is not None
 
     async def _reward(self, stub: bandit_pb2_grpc.BanditServiceAsyncStub, decision: Decision, reward: Reward) -> bool:
         began = time.monotonic()
         request = _reward_request(decision, reward)
-        reward.answer = await self._answer(stub.Reward(request, timeout=self._deadline_s(), wait_for_ready=True))
+        reward.answer = await self._answer(stub.Reward(request, timeout=self._patience_s(), wait_for_ready=True))
         if reward.answer is None:
             return False
         assert reward.answer.status in (pb.REWARD_STATUS_APPLIED, pb.REWARD_STATUS_DUPLICATE)
@@ -148,14 +152,15 @@ class Client:
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
-            assert error.code() in UNANSWERED, error
+            if error.code() not in UNANSWERED:
+                raise
             self.unanswered += 1
             return None
         self.answered += 1
         return answer
 
-    def _deadline_s(self) -> float:
-        return float(self.rng.uniform(*self.deadline_s))
+    def _patience_s(self) -> float:
+        return float(self.rng.choice(self.patience_s))
 
 
 def _reward_request(decision: Decision, reward: Reward) -> pb.RewardRequest:

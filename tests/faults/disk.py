@@ -18,16 +18,11 @@ _SOURCE = Path(__file__).with_name("slow_fsync.c")
 
 
 class Disk:
-    """Slow while told so; quick at first.
+    """Slow while told so; quick at first. Skips the test where it cannot be made, but not in CI."""
 
-    Args:
-        library: from `build`.
-        control: file whose existence slows the disk.
-    """
-
-    def __init__(self, library: Path, control: Path) -> None:
-        self._control = control
-        self.environment: Mapping[str, str] = {"LD_PRELOAD": str(library), "SLOW_FSYNC": str(control)}
+    def __init__(self, folder: Path) -> None:
+        self._control = folder / "slow"
+        self.environment: Mapping[str, str] = {"LD_PRELOAD": str(_build(folder)), "SLOW_FSYNC": str(self._control)}
 
     def slow(self) -> None:
         self._control.touch()
@@ -36,12 +31,14 @@ class Disk:
         self._control.unlink(missing_ok=True)
 
 
-def build(folder: Path) -> Path:
-    """The library that slows a process's syncs; skips the test where it cannot be made, but not in CI."""
+def _build(folder: Path) -> Path:
+    """The library that slows a process's syncs."""
     compiler = shutil.which("cc")
-    if sys.platform != "linux" or compiler is None:
+    if compiler is None or sys.platform != "linux":
         missing = "slowing fsync takes Linux and a C compiler (cc)"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     library = folder / "slow_fsync.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(_SOURCE)], check=True, timeout=60)
     return library

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import psutil
@@ -19,8 +20,9 @@ from policies.types import ArmId, Evidence, Namespace, PolicyName, ScopeId
 from serving.ids import shard_of
 from serving.redis.codec import unpack_evidence
 from serving.redis.keys import keys_of
-from tests.faults.record import ARMS, DIMENSION, POLICIES, Scope, expected, check_promises
+from tests.faults.record import ARMS, DIMENSION, POLICIES, Scope, check_promises, expected
 from tests.serving.server import Server, becomes, serving
+from tests.serving.waiting import alive, eventually
 
 WORKERS = 2
 EXACT = 1e-9
@@ -42,15 +44,15 @@ class Site:
         """Kill -9 a ``worker``, the whole ``server`` or the ``store``."""
         match what:
             case "worker":
-                if workers := self.server.workers:
-                    _kill([workers[int(rng.integers(len(workers)))]])
+                workers = self.server.workers
+                await _kill([workers[int(rng.integers(len(workers)))]])
             case "server":
                 port = self.server.address.rpartition(":")[2]
-                _kill([psutil.Process(self.server.process.pid), *self.server.workers])
+                await _kill([psutil.Process(self.server.process.pid), *self.server.workers])
                 await self._serve(port=port)
             case "store":
                 self.store.kill()
-                await asyncio.get_running_loop().run_in_executor(self._starter, self.store.start)
+                await self._start_store()
 
     async def recovered(self) -> None:
         """Return once the server says that it serves."""
@@ -86,6 +88,9 @@ class Site:
             answers = [await stub.GetPolicy(policy_pb2.GetPolicyRequest(policy=name), timeout=10.0) for name in POLICIES]
         return {answer.policy.name: Namespace(answer.policy.namespace) for answer in answers}
 
+    async def _start_store(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._starter, self.store.start)
+
     async def _serve(self, **settings: object) -> None:
         given = {"workers": WORKERS, **self.settings, **settings}
         self.server = await self._servers.enter_async_context(serving(self.store, self.folder, **given))
@@ -93,10 +98,11 @@ class Site:
 
 @asynccontextmanager
 async def site(store: EmbeddedServer, folder: Path, **settings: object) -> AsyncIterator[Site]:
-    """A server on a running store; both are gone when the block is left."""
+    """A store and a server on it; both are gone when the block is left."""
     here = Site(store, folder, settings)
     try:
         async with here._servers:
+            await here._start_store()
             await here._serve()
             yield here
     finally:
@@ -104,15 +110,16 @@ async def site(store: EmbeddedServer, folder: Path, **settings: object) -> Async
         here._starter.shutdown()
 
 
-def _kill(processes: list[psutil.Process]) -> None:
-    """All at once, and return when they are gone."""
+async def _kill(processes: list[psutil.Process]) -> None:
+    """All at once; return when they are gone."""
     for process in processes:
         process.kill()
-    psutil.wait_procs(processes, timeout=10)
+    await eventually(lambda: not any(alive(process.pid) for process in processes))
 
 
 def _evidence(client: redis.Redis, namespace: Namespace, scope: Scope) -> Evidence:
     """What the store keeps of a scope, zeros for an arm it knows nothing of."""
     keys = keys_of(shard_of(PolicyName(scope.policy), ScopeId(scope.name)))
     arms = [ArmId(arm) for arm in ARMS]
-    return unpack_evidence(arms, client.hmget(keys.evidence(namespace, ScopeId(scope.name)), arms), DIMENSION)
+    rows = cast(list[bytes | None], client.hmget(keys.evidence(namespace, ScopeId(scope.name)), arms))
+    return unpack_evidence(arms, rows, DIMENSION)

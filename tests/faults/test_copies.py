@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ooml.bandit.v1 import bandit_pb2 as pb
 
-from cli.embedded import EmbeddedServer
 from tests.faults.client import Client
+from tests.faults.conftest import NewStore
 from tests.faults.record import POLICIES, Scope
 from tests.faults.site import site
 
@@ -22,9 +23,9 @@ CONNECTIONS = 8
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_of_64_copies_at_once_one_is_applied(policy: str, store: EmbeddedServer) -> None:
-    async with site(store.start(), store.data_dir.parent) as here, AsyncExitStack() as stack:
-        client = Client(here.server.address, np.random.default_rng(0), deadline_s=(10, 10))
+async def test_of_64_copies_at_once_one_is_applied(policy: str, new_store: NewStore, tmp_path: Path) -> None:
+    async with site(new_store(tmp_path, {}), tmp_path) as here, AsyncExitStack() as stack:
+        client = Client(here.server.address, "copies", np.random.default_rng(0), CONNECTIONS, patience_s=[10])
         stubs = [await stack.enter_async_context(client.connection()) for _ in range(CONNECTIONS)]
         scope = Scope(policy, "s")
         decision = scope.draw(client.rng)
