@@ -20,6 +20,9 @@ from redis.exceptions import (
 
 from serving.ports import Unavailable
 
+_CLOSED = "the handler is closed"
+"""What uvloop says, in a bare RuntimeError, when something is written to a connection that has just been lost: nothing was sent."""
+
 _REFUSALS = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE", "NOGOODSLAVE", "INPROG")
 
 
@@ -38,6 +41,10 @@ def unavailable() -> Iterator[None]:
         raise Unavailable("the store did not answer in time") from error
     except (ConnectionError, RedisClusterException, ClusterError, TryAgainError, InvalidResponse, OSError) as error:
         raise Unavailable("the store cannot be reached") from error
+    except RuntimeError as error:
+        if _CLOSED not in str(error):
+            raise
+        raise Unavailable("the store cannot be reached") from ConnectionError(str(error))
     except ResponseError as error:
         if not str(error).startswith(_REFUSALS):
             raise
