@@ -47,7 +47,6 @@ class Client:
     callers: int
     patience_s: Sequence[float]
     scopes: list[Scope] = field(default_factory=list)
-    answered: int = 0
     unanswered: int = 0
     applied_after_s: list[float] = field(default_factory=list)
     """How long each reward that was applied took to be acknowledged."""
@@ -150,14 +149,12 @@ class Client:
     async def _answer(self, call: Awaitable[T]) -> T | None:
         """A call's answer, None when there was none."""
         try:
-            answer = await call
+            return await call
         except grpc.aio.AioRpcError as error:
             if error.code() not in UNANSWERED:
                 raise
             self.unanswered += 1
             return None
-        self.answered += 1
-        return answer
 
     def _patience_s(self) -> float:
         return float(self.rng.choice(self.patience_s))

@@ -30,7 +30,7 @@ class Leg:
         site: one for all seeds: each leaves it whole, and begins with it as it is.
         disk: the one that is slow under load, None for this machine's.
         callers, patience_s: of the client.
-        answers: most that come between one fault and the next.
+        rewards: most that are applied between one fault and the next.
         moment_s: a fault comes at any moment of such a time: about that of a call.
     """
 
@@ -38,7 +38,7 @@ class Leg:
     disk: Disk | None
     callers: int
     patience_s: tuple[float, ...]
-    answers: int
+    rewards: int
     moment_s: float
 
 
@@ -48,12 +48,12 @@ async def leg(request: pytest.FixtureRequest, new_store: NewStore, tmp_path_fact
     folder = tmp_path_factory.mktemp("site")
     if request.param == "quick":
         async with site(new_store(folder, {}), folder) as here:
-            yield Leg(here, None, callers=24, patience_s=(0.2, 0.6), answers=80, moment_s=0.05)
+            yield Leg(here, None, callers=24, patience_s=(0.2, 0.6), rewards=40, moment_s=0.05)
     else:
         # A Score may wait for several syncs. The server has that patience, its callers not always.
         disk = Disk(folder)
         async with site(new_store(folder, disk.environment), folder, redis_timeout_s=5, health_interval_s=5) as here:
-            yield Leg(here, disk, callers=32, patience_s=(0.5, 10.0, 10.0), answers=20, moment_s=SYNC_S)
+            yield Leg(here, disk, callers=32, patience_s=(0.5, 10.0, 10.0), rewards=10, moment_s=SYNC_S)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -71,23 +71,23 @@ async def test_whatever_is_killed_every_reward_counts_once(leg: Leg, seed: int) 
 
 
 async def _break_under_load(leg: Leg, client: Client) -> None:
-    """Kill one part of each kind, in drawn order at drawn moments; the load ends once the server answers again."""
+    """Kill one part of each kind, in drawn order at drawn moments; the load ends once rewards are applied again."""
     rng = client.rng.spawn(1)[0]
     if leg.disk:
         leg.disk.slow()
     async with client.load():
-        await _more_answers(client, 1)
+        await _more_rewards(client, 1)
         for part in rng.permutation(PARTS).tolist():
             if rng.random() < 0.5:  # else this fault meets the one before
-                await _more_answers(client, int(rng.integers(leg.answers)))
+                await _more_rewards(client, int(rng.integers(leg.rewards)))
             await asyncio.sleep(rng.uniform(0, leg.moment_s))
             await leg.site.kill(part, rng)
-        await _more_answers(client, leg.answers)
+        await _more_rewards(client, leg.rewards)
         if leg.disk:
             assert min(client.applied_after_s) >= SYNC_S  # nothing was acknowledged before it was synced
             leg.disk.quick()
 
 
-async def _more_answers(client: Client, count: int) -> None:
-    wanted = client.answered + count
-    await eventually(lambda: client.answered >= wanted, 60, f"{count} more answers")
+async def _more_rewards(client: Client, count: int) -> None:
+    wanted = len(client.applied_after_s) + count
+    await eventually(lambda: len(client.applied_after_s) >= wanted, 60, f"{count} more rewards")
