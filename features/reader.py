@@ -188,7 +188,6 @@ def _stored(view: View, rows: Sequence[Sequence[bytes | None]], uses: list[int] 
             numbers.append(nothing)
         expired.append(late)
     table = np.array(numbers).reshape(len(rows), len(nothing))
-    table[np.isinf(table)] = np.nan
     late_rows = np.array(expired) if any(expired) else None
     if uses is not None:
         table = table[uses]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 
 from features.wire import DecodeError, varint
@@ -24,7 +25,11 @@ _NOT_A_TIME = b"\x40" + b"\x80" * 9 + b"\x01"
 
 _SECONDS, _NANOS = 0x08, 0x10
 
+_KEPT = 32_768
+"""Decoded values kept: days, flags, levels, and the same few tasks of a person come again and again."""
 
+
+@lru_cache(maxsize=_KEPT)
 def decode_number(raw: bytes | None) -> float:
     """A stored number, boolean (0 or 1) or timestamp (whole seconds since the epoch).
 
@@ -32,7 +37,8 @@ def decode_number(raw: bytes | None) -> float:
         raw: a serialised ``feast.types.Value``, or None where the store has none.
 
     Returns:
-        The number, rounded to the nearest float64; NaN for null: absent, empty, an explicit null, or a timestamp column's NaT.
+        The number, rounded to the nearest float64; NaN for null (absent, empty, an explicit null, a timestamp column's NaT) and for
+        what is infinite.
 
     Raises:
         DecodeError: it is of another type, or malformed.
@@ -41,9 +47,9 @@ def decode_number(raw: bytes | None) -> float:
         return math.nan
     tag = raw[0]
     if tag == _DOUBLE and len(raw) == 9:
-        return _double(raw, 1)[0]
+        return _finite(_double(raw, 1)[0])
     if tag == _FLOAT and len(raw) == 5:
-        return _float(raw, 1)[0]
+        return _finite(_float(raw, 1)[0])
     if tag in _INTEGERS:
         if len(raw) == 2 and raw[1] < 0x80:
             return float(raw[1])
@@ -73,6 +79,7 @@ def decode_string(raw: bytes | None) -> str | None:
     raise DecodeError(f"not a string of Feast's: {raw[:40]!r}")
 
 
+@lru_cache(maxsize=_KEPT)
 def decode_micros(raw: bytes) -> int:
     """A row's moment, in microseconds since the epoch (finer parts are dropped, as Feast's offline stores drop them).
 
@@ -90,6 +97,10 @@ def decode_micros(raw: bytes) -> int:
         else:
             raise DecodeError(f"not a timestamp: {raw[:40]!r}")
     return seconds * 1_000_000 + nanos // 1000
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.nan
 
 
 def _signed(value: int) -> int:

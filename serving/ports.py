@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from features.plan import Plan
 from policies.spec import PolicySpec
@@ -62,8 +62,7 @@ class PolicyCatalog(Protocol):
         """Every namespace a version of the policy has used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """One candidate of a decided slate, in the order of the request."""
 
     candidate_id: CandidateId

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cli.embedded import EmbeddedServer, bundled_server, find_server, server_on_path
 from tests.servers import Cluster, Store, cluster, flush
 
+settings.register_profile("ooml", deadline=None)  # how long an example takes depends on what else the machine does
+settings.load_profile("ooml")
 pytest_plugins = ("tests.nothing_skipped", "pytester")
 
 

@@ -51,7 +51,7 @@ def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
     texts = [decision.decision_id, decision.policy, decision.namespace, decision.scope]
     for ranked in decision.slate:
         texts += (ranked.candidate_id, ranked.arm)
-    scores = np.array([(r.score, r.mean, r.uncertainty, r.propensity) for r in decision.slate])
+    scores = np.array([ranked[2:] for ranked in decision.slate])
     return b"".join((numbers, _bytes(body_hash), *map(_text, texts), _floats(scores), _floats(decision.x), decision.status))
 
 

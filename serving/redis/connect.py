@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-Client = Redis | RedisCluster
+from serving.redis.link import LinkedRedis
+
+Client = LinkedRedis | RedisCluster
 
 
 def connect(url: str, *, cluster: bool, timeout_s: float) -> Client:
@@ -32,4 +34,4 @@ def connect(url: str, *, cluster: bool, timeout_s: float) -> Client:
     if cluster:
         # Follow each MOVED by itself: by default every fifth closes all connections, and breaks the calls under way on them.
         return RedisCluster.from_url(url, retry=once, reinitialize_steps=0, **settings)
-    return Redis.from_url(url, retry=once, **settings)
+    return LinkedRedis.from_url(url, retry=once, **settings)  # type: ignore[return-value]  # it says Redis

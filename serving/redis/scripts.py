@@ -10,6 +10,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from serving.redis.connect import Client
+from serving.redis.link import LinkedRedis
 
 _FOLDER = Path(__file__).parent / "lua"
 
@@ -26,10 +27,11 @@ class Script:
 
     async def run(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> Any:
         """Run it by its hash; a server that does not know it (it refuses before anything happens) is sent the source."""
+        execute = client.call if isinstance(client, LinkedRedis) else client.execute_command
         try:
-            return await client.execute_command("EVALSHA", self._sha, len(keys), *keys, *arguments)
+            return await execute("EVALSHA", self._sha, len(keys), *keys, *arguments)
         except NoScriptError:
-            return await client.execute_command("EVAL", self.source, len(keys), *keys, *arguments)
+            return await execute("EVAL", self.source, len(keys), *keys, *arguments)
 
 
 READ = Script("read")

@@ -178,10 +178,7 @@ def unknown_policy(name: PolicyName, catalog: PolicyCatalog) -> str:
 def _ranked(request: Score, arms: list[ArmId], choice: Choice) -> tuple[Ranked, ...]:
     scores = choice.scores
     columns = (scores.score.tolist(), scores.mean.tolist(), scores.uncertainty.tolist(), choice.propensities.tolist())
-    return tuple(
-        Ranked(candidate.id, arm, *numbers)
-        for candidate, arm, numbers in zip(request.candidates, arms, zip(*columns, strict=True), strict=True)
-    )
+    return tuple(map(Ranked, [c.id for c in request.candidates], arms, *columns))
 
 
 def _scored(policy: PublishedPolicy, recorded: Recorded) -> Scored:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from policies.types import CandidateId, Floats, Namespace, PolicyName
 from serving.ports import PublishedPolicy, Recorded
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Candidate(NamedTuple):
     """One thing that may be chosen. An empty ``arm`` means the policy's rule."""
 
     id: CandidateId
     arm: str = ""
-    entities: Mapping[str, str] = field(default_factory=dict)
-    features: Mapping[str, float] = field(default_factory=dict)
+    entities: Mapping[str, str] = NOTHING
+    features: Mapping[str, float] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,8 @@ class Score:
 
     policy: PolicyName
     candidates: tuple[Candidate, ...]
-    entities: Mapping[str, str] = field(default_factory=dict)
-    context: Mapping[str, float] = field(default_factory=dict)
+    entities: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    context: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     request_time: float | None = None
     utc_offset_s: float = 0.0
     request_id: str = ""

@@ -147,6 +147,8 @@ def _absent(policy: PublishedPolicy, request: Score, features: Features) -> Iter
 
 
 def _unknown_names(policy: PublishedPolicy, request: Score) -> Iterator[FieldViolation]:
+    if not request.context and not any(c.features for c in request.candidates):
+        return
     known = policy.features if policy.plan is None else policy.plan.request_fields
     allowed = frozenset(known)
     sent = [("context", request.context)] + [(f"candidates[{k}].features", c.features) for k, c in enumerate(request.candidates)]
