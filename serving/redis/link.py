@@ -66,6 +66,7 @@ class Wire(asyncio.Protocol):
         self._timeout_s: float = connection.socket_timeout
         self._under_way: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._answers = hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser().parse_error)
+        self._unsent: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
         self.lost = False
         # Kept because a stream writer that nobody holds closes its transport.
@@ -81,13 +82,15 @@ class Wire(asyncio.Protocol):
         return cls(connection)
 
     def send(self, packed: bytes) -> asyncio.Future[Any]:
-        """Write a command; its answer to come."""
+        """Write a command, with all others of this turn of the loop; its answer to come."""
         if self.lost:
             raise ConnectionError("the connection was lost")
         answer = self._loop.create_future()
         now = self._loop.time()
         self._under_way.append((now, answer))
-        self._transport.write(packed)
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(packed)
         if self._watch is None:
             self._watch = self._loop.call_at(now + self._timeout_s, self._look)
         return answer
@@ -113,6 +116,12 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Whether what was under way took effect is not known."""
         self._give_up(ConnectionError("the connection was lost"))
+
+    def _flush(self) -> None:
+        """Write what this turn of the loop had to say: a system call costs as much as all else of a command."""
+        if not self.lost:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def _look(self) -> None:
         """Give up once the oldest command has waited too long; one timer watches them all."""
