@@ -87,7 +87,8 @@ def main() -> int:
     """Watch until told to stop."""
     settings = Orders.from_line(child.told()).settings
     logs.configure(settings, process="watcher")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which sends SIGTERM: that may end us anywhere
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which sends SIGTERM: that may end us anywhere,
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # though not at once: Feast takes its temporary folder away at exit
     child.outlive_parent_by(KILLED_AFTER_S)
     if settings.feature_repo is None:
         log.error("there is no feature repository to watch")

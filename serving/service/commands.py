@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from policies.types import CandidateId, Floats, Namespace, PolicyName
 from serving.ports import PublishedPolicy, Recorded
 
-
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

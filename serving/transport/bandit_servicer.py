@@ -30,7 +30,7 @@ S = TypeVar("S")
 
 
 class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
-    """Handlers of BanditService; the interceptor stands before them."""
+    """Handlers of BanditService; the entrance stands before them."""
 
     def __init__(self, service: BanditService, calls: Calls) -> None:
         self._service = service

@@ -16,7 +16,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
-    """Handlers of PolicyService; the interceptor stands before them."""
+    """Handlers of PolicyService; the entrance stands before them."""
 
     def __init__(self, service: PolicyService) -> None:
         self._service = service

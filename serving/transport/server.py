@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,7 +16,7 @@ from serving.service.bandit import BanditService
 from serving.service.policies import PolicyService
 from serving.transport.bandit_servicer import BanditServicer
 from serving.transport.calls import Calls, Ending, Limits, Observer
-from serving.transport.interceptor import Gate, Interceptor
+from serving.transport.entrance import Entrance, Gate
 from serving.transport.policy_servicer import PolicyServicer
 
 SERVICES = (
@@ -65,11 +66,12 @@ class GrpcServer:
     ) -> None:
         options = options or ServerOptions()
         self._calls = Calls(options.limits, observer, served)
-        self._server = grpc.aio.server(interceptors=[Interceptor(self._calls, gate)], options=_channel_options(options))
+        self._server = grpc.aio.server(options=_channel_options(options))
+        entrance: Any = Entrance(self._server, self._calls, gate)
         self._health = _Health()
         self._stopping: asyncio.Task[None] | None = None
-        bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls), self._server)
-        policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), self._server)
+        bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls), entrance)
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), entrance)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if options.reflection:
             reflection.enable_server_reflection([*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], self._server)

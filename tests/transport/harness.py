@@ -26,7 +26,7 @@ from serving.resolve import resolve
 from serving.service.bandit import BanditService, Sources
 from serving.service.policies import PolicyService
 from serving.transport.calls import Limits
-from serving.transport.interceptor import Gate
+from serving.transport.entrance import Gate
 from serving.transport.server import GrpcServer, ServerOptions
 
 START_S = 1_700_000_000

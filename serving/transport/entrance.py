@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
 from serving.transport.calls import Calls
-from serving.transport.status import DOMAIN, abort, status_of
+from serving.transport.status import abort, status_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -18,31 +18,29 @@ Gate = Callable[[str, Mapping[str, str | bytes]], None]
 """Given a call's method and metadata, raises Unauthenticated or PermissionDenied if its caller may not make it."""
 
 
-class Interceptor(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of this package's services; health and reflection pass untouched.
+class Entrance:
+    """Where this package's services are added instead of to the server itself: their handlers are wrapped, once.
+
+    An interceptor would do the same anew for every call, health and reflection included.
 
     Args:
+        server: gets the wrapped handlers.
         calls: what each call passes through.
         gate: who may call; None: anybody.
     """
 
-    def __init__(self, calls: Calls, gate: Gate | None = None) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: Calls, gate: Gate | None = None) -> None:
+        self._server = server
         self._calls = calls
         self._gate = gate
-        self._wrapped: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]], handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """The handler of a call, wrapped."""
-        method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is not None:
-            return wrapped
-        handler = await continuation(handler_call_details)
-        if handler is not None and method.startswith(f"/{DOMAIN}."):
-            self._wrapped[method] = handler = self._wrap(method, handler)
-        return handler
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """As a server's."""
+        wrapped = {name: self._wrap(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[object]) -> None:
+        """Nothing: generated code adds the same handlers by both ways, and here their names are not told."""
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         name = method.rpartition("/")[2]
