@@ -136,7 +136,7 @@ def brought_up(world: World, seed: int, console: Console) -> Iterator[Up]:
                 yield server
         except Exception:
             log.seek(0)
-            console.print("".join(log.readlines()[-8:]), style="dim", markup=False)
+            console.print("".join(log.readlines()[-8:]), style="dim", markup=False, soft_wrap=True)
             raise
         finally:
             logging.basicConfig(force=True)  # what is said from here on goes to stderr: the log is about to be closed

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 READY_WITHIN_S = 60.0
 USUAL_REDIS_PORT = 6379
+LOOK_UP_S = 0.5
+"""How long a signal may go unnoticed."""
 
 
 class UpError(Exception):
@@ -208,8 +210,7 @@ class _Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._loop is not None or self._ended is not None)
+        self._wait_for(lambda: self._loop is not None or self._ended is not None)
         if self._loop is not None and self._supervisor is not None:
             with suppress(RuntimeError):  # the loop is closed: it has ended by itself
                 self._loop.call_soon_threadsafe(self._supervisor.stop)
@@ -217,14 +218,12 @@ class _Server:
 
     def wait_listening(self) -> None:
         """Return when every worker listens."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._listening or self._ended is not None)
+        self._wait_for(lambda: self._listening or self._ended is not None)
         self.check()
 
     def wait(self) -> int:
         """Wait until it ends; its exit code."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended is not None)
+        self._wait_for(lambda: self._ended is not None)
         return self._ended if isinstance(self._ended, int) else 1
 
     def check(self) -> None:
@@ -233,6 +232,12 @@ class _Server:
             raise self._ended
         if self._ended is not None:
             raise UpError(f"the server gave up (exit code {self._ended}); its log says why")
+
+    def _wait_for(self, holds: Callable[[], bool]) -> None:
+        # Looking up now and then: a signal that another thread received is handled only once this one runs.
+        with self._changed:
+            while not self._changed.wait_for(holds, LOOK_UP_S):
+                pass
 
     def _run(self) -> None:
         ended: int | BaseException
