@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cli.up import Up
     from policies.types import Floats
 
+PATIENCE_S = 5.0
+"""How long Redis may take for a write to be on disk: on a busy laptop that says nothing about the server."""
 INTERRUPTED = 130
 """Exit code of a command that was interrupted, as shells have it."""
 
@@ -123,7 +125,7 @@ def brought_up(world: World, seed: int, console: Console) -> Iterator[Up]:
         os.environ["TMPDIR"] = folder  # Feast leaves a folder behind wherever it is killed: let it be in this one
         settings = UpSettings(
             Path(folder) / "data",
-            server={"port": 0, "seed": seed, "log_level": "warning"},
+            server={"port": 0, "seed": seed, "log_level": "warning", "redis_timeout_s": PATIENCE_S},
             write_data=lambda data: write_people(data, world.people, START),
             policies=(ROOT / "policy_repo", ROOT / "examples" / "people", ROOT / "examples" / "digits"),
             log=log,
@@ -136,7 +138,7 @@ def brought_up(world: World, seed: int, console: Console) -> Iterator[Up]:
                 yield server
         except Exception:
             log.seek(0)
-            console.print("".join(log.readlines()[-8:]), style="dim", markup=False, soft_wrap=True)
+            console.print("".join(log.readlines()[-8:]), style="dim", markup=False, soft_wrap=True, end="")
             raise
         finally:
             logging.basicConfig(force=True)  # what is said from here on goes to stderr: the log is about to be closed
