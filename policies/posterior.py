@@ -104,7 +104,7 @@ def _inverse(L: Floats) -> Floats:
     """(m, d, d) inverses of lower triangles: [[P, 0], [S, Q]]⁻¹ = [[P⁻¹, 0], [-Q⁻¹·S·P⁻¹, Q⁻¹]]."""
     m, d, _ = L.shape
     if d <= WIDE:
-        return _substitute(L) if m >= MANY else cast(Floats, np.linalg.inv(L))
+        return _substitute(L) if m >= MANY else cast(Floats, np.linalg.solve(L, _identity(d)))
     half = d // 2
     P = _inverse(L[:, :half, :half])
     Q = _inverse(L[:, half:, half:])
@@ -113,6 +113,11 @@ def _inverse(L: Floats) -> Floats:
     R[:, half:, half:] = Q
     np.matmul(-Q, L[:, half:, :half] @ P, out=R[:, half:, :half])
     return R
+
+
+@lru_cache(maxsize=WIDE)
+def _identity(d: int) -> Floats:
+    return np.eye(d)
 
 
 def _substitute(L: Floats) -> Floats:

@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 from redis.asyncio import RedisCluster
@@ -117,9 +118,9 @@ class RedisDecisionStore:
         if self._on_cluster and rows:
             answer, found = await _together(self._read(scripts.READ, names, arguments), self._read_rows(rows))
         else:
-            for key, fields in rows:
-                names.append(key)
-                arguments += (len(fields), *fields)
+            names += [key for key, _ in rows]
+            for fields, run in groupby(fields for _, fields in rows):
+                arguments += (len(list(run)), len(fields), *fields)
             answer = await self._read(scripts.READ, names, arguments)
             found = answer[5:]
         seconds, micros, generation, kept, packed = answer[:5]

@@ -6,7 +6,7 @@
 -- KEYS[4..] hashes of feature rows; on a cluster none, for they lie in other slots
 -- ARGV[1]   m, how many arms
 -- ARGV[2..m+1]  the arms
--- then for each row: how many fields, the fields
+-- then for each run of rows that have the same fields: how many rows, how many fields, the fields
 -- Returns   seconds and microseconds of the clock; generation; kept reply or nil; m packed rows, nil for an arm without evidence;
 --           for each feature row its values, nil for a field that does not exist
 local time = redis.call('TIME')
@@ -14,10 +14,12 @@ local kept = KEYS[3] ~= KEYS[2] and redis.call('GET', KEYS[3])
 local m = tonumber(ARGV[1])
 local evidence = m > 0 and redis.call('HMGET', KEYS[1], unpack(ARGV, 2, m + 1)) or {}
 local answer = {time[1], time[2], redis.call('GET', KEYS[2]) or '0', kept, evidence}
-local at = m + 2
-for k = 4, #KEYS do
-  local last = at + tonumber(ARGV[at])
-  answer[k + 2] = redis.call('HMGET', KEYS[k], unpack(ARGV, at + 1, last))
-  at = last + 1
+local k, at = 4, m + 2
+while k <= #KEYS do
+  local last_row, last_field = k + tonumber(ARGV[at]) - 1, at + 1 + tonumber(ARGV[at + 1])
+  for row = k, last_row do
+    answer[row + 2] = redis.call('HMGET', KEYS[row], unpack(ARGV, at + 2, last_field))
+  end
+  k, at = last_row + 1, last_field + 1
 end
 return answer
