@@ -23,6 +23,8 @@ OLDEST = (7, 0)
 _ENV_URL = "OOML_REDIS_URL"
 _LOG = "server.log"
 _POLL_S = 0.01
+_ANSWER_S = 5.0
+"""How long one answer may take: a server on a slow disk that is called by others at once takes seconds, and does serve."""
 _PORT_ATTEMPTS = 5
 
 # The server is started through this, which then becomes it (same pid): on Linux the kernel kills it when we die, whatever we die of.
@@ -237,7 +239,7 @@ def _is_served_by(pid: int, host: str, port: int) -> bool:
     """Whether that very process answers PING there: another server may have taken the port first."""
     said = b""
     try:
-        with socket.create_connection((host, port), timeout=1.0) as connection:
+        with socket.create_connection((host, port), timeout=_ANSWER_S) as connection:
             connection.sendall(b"PING\r\nINFO server\r\n")
             while b"\r\ntcp_port:" not in said and (part := connection.recv(4096)):
                 said += part
