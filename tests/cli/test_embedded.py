@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import redis
 
-from cli.embedded import EmbeddedServer, ServerError, bundled_server, free_port, redis_url
+from cli.embedded import EmbeddedServer, ServerError, _is_served_by, bundled_server, free_port, redis_url
 from tests.servers import Cluster, eventually
 
 
@@ -110,3 +112,14 @@ def test_the_cluster_takes_keys_of_every_slot(redis_cluster: Cluster) -> None:
             client.set(f"k{i}", i)
         assert [int(client.get(f"k{i}")) for i in range(50)] == list(range(50))
         assert len(client.get_primaries()) == 3
+
+
+def test_a_server_that_takes_seconds_to_answer_serves(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, program=bundled_server()) as server:
+        pid = server.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        goes_on = threading.Timer(1.5, os.kill, (pid, signal.SIGCONT))
+        goes_on.start()
+        assert _is_served_by(pid, server.host, server.port)
+        goes_on.join()
