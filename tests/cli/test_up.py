@@ -104,6 +104,7 @@ def test_the_readme_s_first_decision_without_code(running: Running) -> None:
     assert curl("BanditService/Reward", str(decision["decisionId"])) == {"status": "REWARD_STATUS_APPLIED", "value": 1}
 
 
+@pytest.mark.slow
 def test_what_is_materialised_and_pushed_is_served(running: Running, tmp_path: Path) -> None:
     running.edit("digits_v1 = ", 'activity_v1 = FeatureService(name="activity_v1", features=[user_activity])\ndigits_v1 = ')
     running.feast("apply")
@@ -149,6 +150,7 @@ pq.write_table(tasks, {str(running.data / "tasks.parquet")!r})
     assert list(answer.feature_status.missing_features) == ["is_overdue"]
 
 
+@pytest.mark.slow
 def test_a_server_follows_feast_apply_within_seconds_and_keeps_what_cannot_be_served(running: Running) -> None:
     assert running.score("tips", task_id="user-00-task-00").feature_status.expired == 0
     running.edit("ttl=timedelta(days=365)", "ttl=timedelta(seconds=1)")
