@@ -18,10 +18,21 @@ import pytest
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1.bandit_pb2_grpc import BanditServiceStub
 
-from cli.up import ROOT, Up, UpSettings, _environment, up
+from cli.up import ROOT, _environment
 
 README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
+UP = """
+import signal, sys
+from pathlib import Path
+from cli.up import UpSettings, up
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+with up(UpSettings(Path(sys.argv[1]), server={"port": 0}, feature_repo=Path(sys.argv[2]))) as server:
+    print(server.grpc, server.redis_url, flush=True)
+    server.wait()
+"""
+"""`ooml up` on another feature repository: data folder, repository."""
 WITHIN_S = 5.0
 """How soon a running server follows what `feast apply` changed."""
 
@@ -29,10 +40,10 @@ WITHIN_S = 5.0
 class Running:
     """A server brought up on a copy of the feature repository."""
 
-    def __init__(self, server: Up, repo: Path, data: Path, log: Path) -> None:
-        self.grpc = server.grpc
+    def __init__(self, address: str, redis_url: str, repo: Path, data: Path, log: Path) -> None:
+        self.grpc = address
         self.repo, self.data, self._log = repo, data, log
-        self.environment = {**os.environ, **_environment(data, server.redis_url)}
+        self.environment = {**os.environ, **_environment(data, redis_url)}
 
     def run(self, *command: str, program: str = "") -> str:
         """What a command prints, run in the feature repository as `. ./env.sh` would have it."""
@@ -67,8 +78,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     repo, log = root / "feature_repo", root / "server.log"
     shutil.copytree(ROOT / "feature_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "examples").symlink_to(ROOT / "examples")
-    with log.open("w") as file, up(UpSettings(root / "data", server={"port": 0}, feature_repo=repo, log=file)) as server:
-        yield Running(server, repo, root / "data", log)
+    command = [sys.executable, "-c", UP, str(root / "data"), str(repo)]
+    # A process of its own: what configures logging does so once, for the whole of it.
+    with log.open("w") as file, subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address, redis_url = process.stdout.readline().split()
+            yield Running(address, redis_url, repo, root / "data", log)
+        finally:
+            process.terminate()
 
 
 def block(language: str, holding: str) -> str:
