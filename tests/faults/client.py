@@ -26,6 +26,8 @@ ASKING = 16
 """Connections over which the rest is asked once the load is over."""
 UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 """All that a fault may make of a call. They say the same: perhaps it took effect."""
+PAUSE_S = 0.25
+"""What a caller waits after a call nobody answered: without a store a server refuses faster than it serves."""
 RECONNECT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
 
@@ -154,6 +156,7 @@ class Client:
             if error.code() not in UNANSWERED:
                 raise
             self.unanswered += 1
+            await asyncio.sleep(PAUSE_S)
             return None
 
     def _patience_s(self) -> float:
