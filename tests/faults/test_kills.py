@@ -53,7 +53,7 @@ async def leg(request: pytest.FixtureRequest, new_store: NewStore, tmp_path_fact
         # A Score may wait for several syncs. The server has that patience, its callers not always.
         disk = Disk(folder)
         async with site(new_store(folder, disk.environment), folder, redis_timeout_s=5, health_interval_s=5) as here:
-            yield Leg(here, disk, callers=24, patience_s=(0.5, 10.0, 10.0), rewards=6, moment_s=SYNC_S)
+            yield Leg(here, disk, callers=24, patience_s=(0.5, 10.0, 10.0), rewards=4, moment_s=SYNC_S)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
