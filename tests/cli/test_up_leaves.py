@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from cli.main import app; app()"
+"""Those who run tests in the background leave Ctrl-C ignored to all they start."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_that_is_stopped_leaves_no_temporary_files(tmp_path: Path, number: signal.Signals) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    command = [str(Path(sys.executable).with_name("ooml")), "up", "--port", "0", "--redis-port", "0", "--data-dir", str(tmp_path / "data")]
+    command = [sys.executable, "-c", AS_FROM_A_TERMINAL, "up", "--port", "0", "--redis-port", "0", "--data-dir", str(tmp_path / "data")]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with (
         (tmp_path / "log").open("w") as log,
