@@ -21,13 +21,14 @@ _DEFERRED, _SERVED, _CLAIMED = 1, 2, 4
 _NUMBERS = struct.Struct("<BBIHHHHdddQ")
 _MADE = struct.Struct("<ddd")
 _FACTS = struct.Struct("<IdH")
+_SIZE = struct.Struct("<H")
 
 
 def pack_facts(decision: Decision) -> bytes:
     """What of a decision its record and its evidence keep: version, propensity, scope, chosen arm and x."""
     x = decision.x[decision.chosen]
     numbers = _FACTS.pack(decision.version, decision.propensity, len(x))
-    return b"".join((numbers, _text(decision.scope), _text(decision.slate[decision.chosen].arm), _floats(x)))
+    return b"".join((numbers, *_texts([decision.scope, decision.slate[decision.chosen].arm]), _floats(x)))
 
 
 def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
@@ -52,7 +53,8 @@ def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
     for ranked in decision.slate:
         texts += (ranked.candidate_id, ranked.arm)
     scores = np.array([ranked[2:] for ranked in decision.slate])
-    return b"".join((numbers, _bytes(body_hash), *map(_text, texts), _floats(scores), _floats(decision.x), decision.status))
+    hashed = (_SIZE.pack(len(body_hash)), body_hash)
+    return b"".join((numbers, *hashed, *_texts(texts), _floats(scores), _floats(decision.x), decision.status))
 
 
 def unpack_decision(packed: bytes) -> DecisionMade:
@@ -202,12 +204,13 @@ class _Reader:
         return self._packed[self._at :]
 
 
-def _bytes(value: bytes) -> bytes:
-    return struct.pack("<H", len(value)) + value
-
-
-def _text(value: str) -> bytes:
-    return _bytes(value.encode())
+def _texts(texts: Sequence[str]) -> list[bytes]:
+    """Each text's size and bytes."""
+    parts: list[bytes] = []
+    size = _SIZE.pack
+    for encoded in map(str.encode, texts):
+        parts += (size(len(encoded)), encoded)
+    return parts
 
 
 def _floats(values: Floats) -> bytes:
