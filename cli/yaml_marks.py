@@ -114,7 +114,7 @@ class _Reading:
             if isinstance(node, ScalarNode) and node.style is None and node.tag.endswith(":str") and _EXPONENT.fullmatch(node.value):
                 return float(node.value)
             return loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # what constructors throw at a tag that does not fit
             said = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)
             self.mistakes.append((_mark(node), f"not a value: {said}"))
             return None

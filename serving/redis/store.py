@@ -47,9 +47,6 @@ MAX_REWARDS = 100
 IDLE_GRACE_S = 7 * 86_400.0
 """How long idle evidence waits for the janitor before it expires unlogged."""
 
-GENERATION_LIFE_S = 400 * 86_400.0
-"""Life of a tombstone: longer than a decision's (90 days to be activated, 90 of window, then its grace)."""
-
 ERASED_AT_ONCE = 128
 """Members or entries one call of `forget` looks at."""
 
@@ -195,7 +192,7 @@ class RedisDecisionStore:
         keys = keys_of(shard_of(name, scope))
         generation = keys.generation(name, scope)
         names = [generation, *(keys.evidence(namespace, scope) for namespace in namespaces)]
-        _, logged = await self._write(scripts.FORGET, keys, names, (name, scope, _ms(GENERATION_LIFE_S)))
+        _, logged = await self._write(scripts.FORGET, keys, names, (name, scope))
         cursor = b"0"
         while True:
             page: tuple[Argument, ...] = (cursor, ERASED_AT_ONCE, keys.decision(DecisionId("")), keys.reply(name, scope, ""))

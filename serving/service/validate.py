@@ -117,6 +117,7 @@ def identifier(path: str, value: str) -> Iterator[FieldViolation]:
 def _slate(candidates: tuple[Candidate, ...]) -> Iterator[FieldViolation]:
     if not 1 <= len(candidates) <= MAX_CANDIDATES:
         yield FieldViolation("candidates", f"must be 1 to {MAX_CANDIDATES}, got {len(candidates)}")
+        return  # to look at millions of them would hold up everybody
     seen: dict[str, int] = {}
     for k, candidate in enumerate(candidates):
         path = f"candidates[{k}]"

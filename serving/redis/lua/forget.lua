@@ -5,13 +5,12 @@
 -- KEYS[4..] hashes of evidence
 -- ARGV[4]   policy
 -- ARGV[5]   scope
--- ARGV[6]   life of the generation, milliseconds: longer than any decision's
 -- Returns   {'DONE', stream id of the logged event}; {'FULL'}: nothing was changed
 if outbox.full() then
   return {'FULL'}
 end
 local generation = redis.call('INCR', KEYS[3])
-redis.call('PEXPIRE', KEYS[3], ARGV[6])
+redis.call('PERSIST', KEYS[3]) -- for good: were it to start again, what it closed would be open
 for i = 4, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end
