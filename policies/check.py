@@ -54,44 +54,35 @@ class Check:
         """A mapping with no other keys than its defaults', which fill in what it leaves out."""
         return {**defaults, **self.section(path, value, defaults.keys())}
 
-    def number(
-        self,
-        path: Path,
-        value: object,
-        allowed: str,
-        *,
-        low: float = -math.inf,
-        high: float = math.inf,
-        above: float = -math.inf,
-    ) -> float:
+    def number(self, path: Path, value: object, allowed: str, *, low: float = -math.inf, high: float = math.inf) -> float:
         """A finite number that ``allowed`` describes."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             try:
                 number = float(value)
             except OverflowError:
                 number = math.inf
-            if math.isfinite(number) and low <= number <= high and number > above:
+            if math.isfinite(number) and low <= number <= high:
                 return number
         hint = "; numbers stand without quotes, and YAML wants a point before an exponent, 1.0e-3" if _numeric(value) else ""
         self.refuse(path, f"must be {allowed}; got {shown(value)}{hint}")
         return math.nan
 
-    def duration(self, path: Path, value: object, allowed: str, *, above: float = -1.0, high: float = MAX_DURATION_S) -> float:
+    def duration(self, path: Path, value: object, allowed: str, *, low: float = 0.0, high: float = MAX_DURATION_S) -> float:
         """Seconds, of a number of them or of a text like ``7d``; never negative."""
         allowed = f"{allowed}, written like 7d, 1h, 30m, 90s or as a number of seconds"
         if not isinstance(value, str):
-            return self.number(path, value, allowed, low=0.0, high=high, above=above)
+            return self.number(path, value, allowed, low=low, high=high)
         seconds = duration_seconds(value)
-        if seconds is not None and above < seconds <= high:
+        if seconds is not None and low <= seconds <= high:
             return seconds
         self.refuse(path, f"must be {allowed}; got {shown(value)}")
         return math.nan
 
-    def optional_duration(self, path: Path, value: object) -> float | None:
-        """The same above zero, or None for null."""
+    def optional_duration(self, path: Path, value: object, least: str, *, low: float) -> float | None:
+        """The same, or None for null; ``least`` is ``low`` as people write it."""
         if value is None:
             return None
-        return self.duration(path, value, "null (never) or a duration above 0 and at most 36500d", above=0.0)
+        return self.duration(path, value, f"null (never) or a duration from {least} to 36500d", low=low)
 
     def boolean(self, path: Path, value: object) -> bool:
         """true or false, and nothing that is merely like it."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast, get_args
 
+from policies import bounds
 from policies.check import Check, Path, Violation, shown, unknown
 from policies.duration import duration_text
 from policies.spec import MAX_DIMENSION, TUNED, Aggregate, Algorithm, ArmRule, PolicySpec, RewardRules, to_mapping
@@ -16,11 +17,16 @@ from policies.vector import dimension
 __all__ = ["SpecError", "Violation", "parse_spec", "to_mapping"]
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-MAX_WINDOW_S = 90 * 86_400.0
 MAX_ARMS = 1_000_000
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 Section = Mapping[str, object]
+
+_ALPHA = f"a number from 0 to {bounds.MAX_ALPHA:g}"
+_RIDGE = f"a number from {bounds.MIN_RIDGE:g} to {bounds.MAX_RIDGE:g}; 1 is usual, more trusts the prior longer"
+_REWARD = f"a number within ±{bounds.MAX_REWARD:g}; count rewards in a larger unit if you need more"
+_IMPUTED = f"the number that stands for a feature that is not present, within ±{bounds.MAX_FEATURE:g} like every feature"
+_FACTORS = f"a list of 2 to {bounds.MAX_FACTORS} feature names, as in [hour_sin, priority]"
 
 
 class SpecError(ValueError):
@@ -56,9 +62,9 @@ def parse_spec(raw: Mapping[str, object]) -> PolicySpec:
         intercept=check.boolean(("intercept",), given["intercept"]),
         algorithm=algorithm,
         alpha=alpha,
-        ridge=check.number(("ridge",), given["ridge"], "a number above 0", above=0.0),
+        ridge=check.number(("ridge",), given["ridge"], _RIDGE, low=bounds.MIN_RIDGE, high=bounds.MAX_RIDGE),
         exploration=check.number(("exploration",), given["exploration"], "a number from 0 to 1", low=0.0, high=1.0),
-        half_life_s=check.optional_duration(("half_life",), given["half_life"]),
+        half_life_s=check.optional_duration(("half_life",), given["half_life"], "1s", low=bounds.MIN_HALF_LIFE_S),
         reward=_reward(check, given["reward"]),
         impute=_on_missing(check, given["on_missing"]),
         max_arms=max_arms,
@@ -108,7 +114,7 @@ def _interactions(check: Check, value: object, features: tuple[str, ...]) -> tup
     products: list[tuple[str, ...]] = []
     for i, factors in enumerate(check.items(("interactions",), value, "a list of products, each a list of feature names")):
         path = ("interactions", i)
-        names = check.items(path, factors, "a list of at least 2 feature names, as in [hour_sin, priority]", least=2)
+        names = check.items(path, factors, _FACTORS, least=2, most=bounds.MAX_FACTORS)
         product = tuple(check.label((*path, j), name, "a feature's name") for j, name in enumerate(names))
         for j, name in enumerate(product):
             _known(check, (*path, j), name, features)
@@ -142,7 +148,7 @@ def _algorithm(check: Check, value: object) -> tuple[Algorithm, float]:
             check.refuse(path, f"takes no settings (its exploration is the policy's `exploration`); got {shown(settings)}")
         return name, 1.0
     given = check.section(path, {} if settings is None else settings, ("alpha",))
-    return name, check.number((*path, "alpha"), given.get("alpha", 1.0), "a number of at least 0", low=0.0)
+    return name, check.number((*path, "alpha"), given.get("alpha", 1.0), _ALPHA, low=0.0, high=bounds.MAX_ALPHA)
 
 
 def _reward(check: Check, value: object) -> RewardRules:
@@ -160,8 +166,12 @@ def _reward(check: Check, value: object) -> RewardRules:
         low=low,
         high=high,
         outcomes=outcomes,
-        window_s=check.duration(("reward", "window"), given["window"], "a duration above 0 and at most 90d", above=0.0, high=MAX_WINDOW_S),
-        late_grace_s=check.duration(("reward", "late_grace"), given["late_grace"], "a duration from 0 to 36500d"),
+        window_s=check.duration(
+            ("reward", "window"), given["window"], "a duration from 1s to 90d", low=bounds.MIN_WINDOW_S, high=bounds.MAX_WINDOW_S
+        ),
+        late_grace_s=check.duration(
+            ("reward", "late_grace"), given["late_grace"], "a duration from 0 to 365d", high=bounds.MAX_LATE_GRACE_S
+        ),
         default=default,
         aggregate=cast(Aggregate, check.choice(("reward", "aggregate"), given["aggregate"], "aggregate", AGGREGATES)),
     )
@@ -170,8 +180,10 @@ def _reward(check: Check, value: object) -> RewardRules:
 def _range(check: Check, value: object) -> tuple[float, float]:
     """Lowest and highest reward; everything, when what is given is refused."""
     path = ("reward", "range")
-    bounds = check.items(path, value, "a list of the lowest and the highest reward, as in [-1, 1]", least=2, most=2)
-    low, high = (check.number((*path, i), bound, "a number") for i, bound in enumerate(bounds or (-math.inf, math.inf)))
+    ends = check.items(path, value, "a list of the lowest and the highest reward, as in [-1, 1]", least=2, most=2)
+    if not ends:
+        return -math.inf, math.inf
+    low, high = (check.number((*path, i), end, _REWARD, low=-bounds.MAX_REWARD, high=bounds.MAX_REWARD) for i, end in enumerate(ends))
     if low >= high:
         check.refuse(path, f"must rise from the lowest to the highest reward; got [{low:g}, {high:g}]")
     return (low, high) if low < high else (-math.inf, math.inf)
@@ -185,7 +197,7 @@ def _on_missing(check: Check, value: object) -> float | None:
         check.refuse(("on_missing",), f"must be `reject` or {{impute: 0.0}}; got {shown(value)}")
         return None
     given = check.section(("on_missing",), value, ("impute",))
-    return check.number(("on_missing", "impute"), given.get("impute"), "the number that stands for a feature that is not present")
+    return check.number(("on_missing", "impute"), given.get("impute"), _IMPUTED, low=-bounds.MAX_FEATURE, high=bounds.MAX_FEATURE)
 
 
 def _limits(check: Check, value: object) -> tuple[int, float | None]:
@@ -195,7 +207,7 @@ def _limits(check: Check, value: object) -> tuple[int, float | None]:
     if not isinstance(arms, int) or isinstance(arms, bool) or not 1 <= arms <= MAX_ARMS:
         check.refuse(("limits", "arms"), f"must be a whole number from 1 to {MAX_ARMS}; got {shown(arms)}")
         arms = MAX_ARMS
-    return arms, check.optional_duration(("limits", "idle"), given["idle"])
+    return arms, check.optional_duration(("limits", "idle"), given["idle"], "1h", low=bounds.MIN_IDLE_S)
 
 
 def _together(check: Check, spec: PolicySpec) -> None:

@@ -27,11 +27,11 @@ class RewardRules:
     """What a reward may be and how several of them make one.
 
     Args:
-        low, high: inclusive range of every single value.
+        low, high: inclusive range of every single value; within ±1e9.
         outcomes: name → value, for clients that say what happened and not what it is worth.
-        window_s: seconds from activation in which a reward teaches; at most 90 days.
-        late_grace_s: seconds after the window in which a reward is still recorded, though not learned.
-        default: value learned the moment a decision is active; None: only answers teach.
+        window_s: seconds from activation in which a reward teaches; 1 s to 90 days.
+        late_grace_s: seconds after the window in which a reward is still recorded, though not learned; at most 365 days.
+        default: value learned the moment a decision is active, within the range; None: only answers teach.
         aggregate: how the rewards of one decision combine.
     """
 
@@ -48,6 +48,8 @@ class RewardRules:
 class PolicySpec:
     """One policy: what it looks at, whose evidence it reads, how it chooses, what a reward means.
 
+    A declaration is held to the ranges given here (`policies.bounds` says why they are what they are).
+
     Args:
         name: lower-case identifier.
         feature_service: Feast feature service that gives the ordered features; None when ``features`` names them.
@@ -56,16 +58,16 @@ class PolicySpec:
         arm_rule: ``candidate``: each candidate id is its own arm; ``fixed``: every candidate is arm ``arm``; ``feature``: the arm is
             the value of the feature ``arm``.
         arm: the fixed arm's name or the feature's, None for ``candidate``.
-        interactions: products appended to x, each a tuple of feature names.
+        interactions: products appended to x, each a tuple of 2 to 16 feature names.
         intercept: whether a constant 1 is appended to x (last).
         algorithm: ``linucb``, ``lints``, ``epsilon_greedy`` or ``uniform``.
-        alpha: width of LinUCB's bonus or of Thompson sampling's posterior (its v); unused by the others.
-        ridge: λ of the prior λI when no trained prior is published.
+        alpha: width of LinUCB's bonus or of Thompson sampling's posterior (its v); unused by the others. From 0 to 1e9.
+        ridge: λ of the prior λI when no trained prior is published; 1e-9 to 1e9.
         exploration: ε, the floor mixed into every choice; in [0, 1].
-        half_life_s: seconds in which evidence loses half its weight; None: never forgets.
-        impute: value for a feature that is not present; None: such a request is rejected.
+        half_life_s: seconds in which evidence loses half its weight, 1 s or more; None: never forgets.
+        impute: value for a feature that is not present, within ±1e6; None: such a request is rejected.
         max_arms: arms a scope may hold.
-        idle_s: seconds after which a scope nobody touched is dropped; None: never.
+        idle_s: seconds after which a scope nobody touched is dropped, an hour or more; None: never.
     """
 
     name: PolicyName

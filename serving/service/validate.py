@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from policies import bounds
 from policies.spec import RewardRules
 from serving.service.commands import Candidate, Reward, Score, Served
 from serving.service.errors import FieldViolation
@@ -16,8 +17,8 @@ MAX_ID_BYTES = 256
 UTF8_BYTES = 4
 """Most bytes a character takes."""
 MAX_ENTRIES = 256
-MAX_MAGNITUDE = 1e6
-"""Largest magnitude of a number that may enter a vector: past it, λ drowns in the rounding of A."""
+MAX_MAGNITUDE = bounds.MAX_FEATURE
+"""Largest magnitude of a number that may enter a vector."""
 MAX_UTC_OFFSET_S = 18 * 3600.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 YEAR_1, YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
