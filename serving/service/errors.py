@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
+
+MAX_VIOLATIONS = 500
+"""Mistakes of a request that are put into words. A status holds some sixty; to word all of a message's would hold up everybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +23,21 @@ class ServiceError(Exception):
 
 
 class InvalidRequest(ServiceError):
-    """The request breaks the contract; every mistake is named."""
+    """The request breaks the contract; every mistake is named, as far as there are no more than `MAX_VIOLATIONS`.
 
-    def __init__(self, violations: Sequence[FieldViolation]) -> None:
-        self.violations = tuple(violations)
+    Args:
+        violations: at least one; taken one by one, and none beyond the first that is too many.
+    """
+
+    def __init__(self, violations: Iterable[FieldViolation]) -> None:
+        found = tuple(islice(violations, MAX_VIOLATIONS + 1))
+        self.violations = found[:MAX_VIOLATIONS]
+        self.found = len(found)
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
+
+    def more_than(self, told: int) -> str:
+        """How many mistakes there are beside so many that are told: ``3 more``, or ``at least 440 more``."""
+        return f"{'at least ' * (self.found > MAX_VIOLATIONS)}{self.found - told} more"
 
 
 class UnknownPolicy(ServiceError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 
 from policies import bounds
 from policies.spec import RewardRules
 from serving.service.commands import Candidate, Reward, Score, Served
-from serving.service.errors import FieldViolation
+from serving.service.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 
 MAX_CANDIDATES = 500
 MAX_ID_BYTES = 256
@@ -25,35 +25,64 @@ YEAR_1, YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
 
 
 def score_violations(request: Score) -> Iterator[FieldViolation]:
-    """What breaks the contract in a Score, whatever the policy."""
+    """What breaks the contract in a Score, whatever the policy: all of it, or one more than are told.
+
+    Raises:
+        InvalidRequest: it holds too much of something. That is counted and not looked at, here or by anyone after: millions of entries
+            would hold up everybody.
+    """
     if not _plainly_fine(request):
-        yield from _score_violations(request)
+        too_many = list(_too_many(request))
+        if too_many:
+            raise InvalidRequest(too_many)
+        yield from islice(_score_violations(request), MAX_VIOLATIONS + 1)
 
 
 def _plainly_fine(request: Score) -> bool:
     """Whether nothing at all is wrong: found out for all texts and numbers at once, which takes a quarter of looking at each."""
     slate = request.candidates
+    if not 1 <= len(slate) <= MAX_CANDIDATES:
+        return False
+    maps: list[Mapping[str, object]] = [request.entities, request.context]
+    for candidate in slate:
+        maps += candidate.entities, candidate.features
+    if max(map(len, maps)) > MAX_ENTRIES:
+        return False
     ids = [c.id for c in slate]
     texts = [request.policy, request.request_id or "none", *request.entities.values(), *ids]
-    maps: list[Mapping[str, object]] = [request.entities, request.context]
     for candidate in slate:
         texts += candidate.entities.values()
         if candidate.arm:
             texts.append(candidate.arm)
-        maps += candidate.entities, candidate.features
     numbers = [*request.context.values(), *chain.from_iterable(c.features.values() for c in slate)]
     return (
-        1 <= len(slate) <= MAX_CANDIDATES
-        and len(set(ids)) == len(ids)
+        len(set(ids)) == len(ids)
         and all(texts)
         and max(map(len, texts)) <= MAX_ID_BYTES // UTF8_BYTES
         and not _CONTROL.search("".join(texts))
-        and max(map(len, maps)) <= MAX_ENTRIES
         and all(map(math.isfinite, numbers))
         and abs(request.utc_offset_s) <= MAX_UTC_OFFSET_S
         and (request.request_time is None or YEAR_1 <= request.request_time <= YEAR_9999)
         and request.served is None
     )
+
+
+def _too_many(request: Score) -> Iterator[FieldViolation]:
+    """What a Score holds too much of: candidates, or entries of a map."""
+    count = len(request.candidates)
+    if count > MAX_CANDIDATES:
+        yield FieldViolation("candidates", f"must be 1 to {MAX_CANDIDATES}, got {count}")
+        return
+    yield from _entries("entities", request.entities)
+    yield from _entries("context", request.context)
+    for k, candidate in enumerate(request.candidates):
+        yield from _entries(f"candidates[{k}].entities", candidate.entities)
+        yield from _entries(f"candidates[{k}].features", candidate.features)
+
+
+def _entries(path: str, entries: Mapping[str, object]) -> Iterator[FieldViolation]:
+    if len(entries) > MAX_ENTRIES:
+        yield FieldViolation(path, f"must hold at most {MAX_ENTRIES} entries, got {len(entries)}")
 
 
 def _score_violations(request: Score) -> Iterator[FieldViolation]:
@@ -116,9 +145,8 @@ def identifier(path: str, value: str) -> Iterator[FieldViolation]:
 
 
 def _slate(candidates: tuple[Candidate, ...]) -> Iterator[FieldViolation]:
-    if not 1 <= len(candidates) <= MAX_CANDIDATES:
-        yield FieldViolation("candidates", f"must be 1 to {MAX_CANDIDATES}, got {len(candidates)}")
-        return  # to look at millions of them would hold up everybody
+    if not candidates:
+        yield FieldViolation("candidates", f"must be 1 to {MAX_CANDIDATES}, got 0")
     seen: dict[str, int] = {}
     for k, candidate in enumerate(candidates):
         path = f"candidates[{k}]"
@@ -141,15 +169,11 @@ def _served(served: Served, request: Score) -> Iterator[FieldViolation]:
 
 
 def _entities(path: str, entities: Mapping[str, str]) -> Iterator[FieldViolation]:
-    if len(entities) > MAX_ENTRIES:
-        yield FieldViolation(path, f"must hold at most {MAX_ENTRIES} entries, got {len(entities)}")
     for name, value in entities.items():
         yield from identifier(f"{path}[{name!r}]", value)
 
 
 def _numbers(path: str, numbers: Mapping[str, float]) -> Iterator[FieldViolation]:
-    if len(numbers) > MAX_ENTRIES:
-        yield FieldViolation(path, f"must hold at most {MAX_ENTRIES} entries, got {len(numbers)}")
     for name, value in numbers.items():
         if not math.isfinite(value):
             yield FieldViolation(f"{path}[{name!r}]", f"must be a finite number, got {value}")

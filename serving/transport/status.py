@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 from ooml.bandit.v1 import errors_pb2 as pb
 
 from serving import ports
-from serving.service.errors import FieldViolation, InvalidRequest, RequestIdReused, UnknownPolicy
+from serving.service.errors import InvalidRequest, RequestIdReused, UnknownPolicy
 from serving.transport import errors
 
 DOMAIN = "ooml.bandit.v1"
@@ -79,7 +79,7 @@ def status_of(error: Exception) -> Status:
     if answer.retry_after_s is not None:
         status.details.add().Pack(RetryInfo(retry_delay=Duration(nanos=round(answer.retry_after_s * 1e9))))
     if isinstance(error, InvalidRequest):
-        status.details.add().Pack(_bad_request(error.violations, MAX_STATUS_BYTES - status.ByteSize() - 64))
+        status.details.add().Pack(_bad_request(error, MAX_STATUS_BYTES - status.ByteSize() - 64))
     return status
 
 
@@ -95,8 +95,9 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> 
 
 def _message(error: Exception, answer: Answer) -> str:
     if isinstance(error, InvalidRequest):
-        first, more = error.violations[0], len(error.violations) - 1
-        return f"{_clipped(first.field, 80)}: {_clipped(first.description, 120)}" + (f" (and {more} more)" if more else "")
+        first = error.violations[0]
+        more = f" (and {error.more_than(1)})" if error.found > 1 else ""
+        return f"{_clipped(first.field, 80)}: {_clipped(first.description, 120)}{more}"
     if isinstance(error, DecodeError):
         return "the request is not a message of this method's type"
     if answer is INTERNAL:
@@ -104,18 +105,17 @@ def _message(error: Exception, answer: Answer) -> str:
     return str(error)
 
 
-def _bad_request(violations: Iterable[FieldViolation], room: int) -> BadRequest:
-    """As many violations as fit into so many bytes; the last entry says how many do not."""
-    entries = [
-        BadRequest.FieldViolation(field=_clipped(v.field, MAX_FIELD), description=_clipped(v.description, MAX_DESCRIPTION))
-        for v in violations
-    ]
+def _bad_request(error: InvalidRequest, room: int) -> BadRequest:
+    """As many violations as fit into so many bytes, and no more are looked at; the last entry says how many do not."""
     bad = BadRequest()
     size = 0
-    for k, entry in enumerate(entries):
+    for k, violation in enumerate(error.violations):
+        entry = BadRequest.FieldViolation(
+            field=_clipped(violation.field, MAX_FIELD), description=_clipped(violation.description, MAX_DESCRIPTION)
+        )
         size += entry.ByteSize() + 4
         if size > room:
-            bad.field_violations.add(description=f"and {len(entries) - k} more")
+            bad.field_violations.add(description=f"and {error.more_than(k)}")
             break
         bad.field_violations.append(entry)
     return bad

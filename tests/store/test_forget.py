@@ -8,9 +8,12 @@ from itertools import count
 import pytest
 
 from serving.events import DecisionMade, EvidenceAdded, ScopeForgotten
+from serving.ids import shard_of
 from serving.ports import Forgotten
+from serving.redis.connect import Client
+from serving.redis.keys import keys_of
 from tests.store.build import Harness, S, decision, policy
-from tests.store.conftest import until
+from tests.store.conftest import on_redis, until
 
 
 async def test_a_forgotten_scope_has_no_evidence_in_any_namespace(at: Harness) -> None:
@@ -60,6 +63,14 @@ async def test_forgetting_again_and_forgetting_nobody_is_safe(at: Harness) -> No
     await at.store.forget(p.spec.name, [], S)
     await at.store.forget(p.spec.name, [p.namespace], S)
     assert (await at.read(p)).generation == 2
+
+
+async def test_that_a_scope_was_forgotten_is_kept_for_good(client: Client) -> None:
+    p = policy()
+    generation = keys_of(shard_of(p.spec.name, S)).generation(p.spec.name, S)
+    await client.set(generation, 3, ex=60)  # as versions before this one left it
+    await on_redis(client).store.forget(p.spec.name, [p.namespace], S)
+    assert (await client.get(generation), await client.pttl(generation)) == (b"4", -1)
 
 
 async def test_another_policy_of_the_same_scope_is_left_alone(at: Harness) -> None:

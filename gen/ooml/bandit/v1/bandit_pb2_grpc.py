@@ -33,7 +33,8 @@ class BanditServiceStub:
     - An id is 1 to 256 bytes of UTF-8 without control characters (U+0000 to U+001F, U+007F to U+009F). A map holds at most 256 entries. A
     message is at most 4 MiB. A double is finite.
     - A field's comment names its range. What lies outside gets INVALID_ARGUMENT with reason INVALID_REQUEST, and nothing is changed; one
-    answer lists every mistake of a request (as many as 4 KiB hold).
+    answer lists every mistake of a request (as many as 4 KiB hold). A request with too many candidates, or entries of a map, is told that
+    alone.
     - Every error is a google.rpc.Status with a google.rpc.ErrorInfo whose reason is a value of ErrorReason and whose domain is
     "ooml.bandit.v1"; a google.rpc.BadRequest names the fields at fault, a google.rpc.RetryInfo says when to try again.
     - A call without a deadline gets one of 1 s.
@@ -85,7 +86,8 @@ class BanditServiceServicer:
     - An id is 1 to 256 bytes of UTF-8 without control characters (U+0000 to U+001F, U+007F to U+009F). A map holds at most 256 entries. A
     message is at most 4 MiB. A double is finite.
     - A field's comment names its range. What lies outside gets INVALID_ARGUMENT with reason INVALID_REQUEST, and nothing is changed; one
-    answer lists every mistake of a request (as many as 4 KiB hold).
+    answer lists every mistake of a request (as many as 4 KiB hold). A request with too many candidates, or entries of a map, is told that
+    alone.
     - Every error is a google.rpc.Status with a google.rpc.ErrorInfo whose reason is a value of ErrorReason and whose domain is
     "ooml.bandit.v1"; a google.rpc.BadRequest names the fields at fault, a google.rpc.RetryInfo says when to try again.
     - A call without a deadline gets one of 1 s.
@@ -186,7 +188,8 @@ class BanditService:
     - An id is 1 to 256 bytes of UTF-8 without control characters (U+0000 to U+001F, U+007F to U+009F). A map holds at most 256 entries. A
     message is at most 4 MiB. A double is finite.
     - A field's comment names its range. What lies outside gets INVALID_ARGUMENT with reason INVALID_REQUEST, and nothing is changed; one
-    answer lists every mistake of a request (as many as 4 KiB hold).
+    answer lists every mistake of a request (as many as 4 KiB hold). A request with too many candidates, or entries of a map, is told that
+    alone.
     - Every error is a google.rpc.Status with a google.rpc.ErrorInfo whose reason is a value of ErrorReason and whose domain is
     "ooml.bandit.v1"; a google.rpc.BadRequest names the fields at fault, a google.rpc.RetryInfo says when to try again.
     - A call without a deadline gets one of 1 s.
