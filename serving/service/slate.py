@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from policies.types import ArmId, Floats, Ints, ScopeId
 from policies.vector import design_matrix, feature_names
 from serving.ports import PublishedPolicy, Row, Snapshot
 from serving.service.commands import Score
-from serving.service.errors import FieldViolation, InvalidRequest
+from serving.service.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 from serving.service.validate import MAX_MAGNITUDE, identifier
 
 GLOBAL = ScopeId("global")
@@ -60,11 +61,11 @@ class FeatureSource:
         self._lookup: Lookup | None = None
         self.violations: list[FieldViolation] = []
         if policy.plan is None:
-            self.violations.extend(_unknown_names(policy, request))
+            self.violations.extend(islice(_unknown_names(policy, request), MAX_VIOLATIONS + 1))
         else:
             self._lookup = lookup(policy.plan, request.entities, [c.entities for c in request.candidates])
             self.violations.extend(FieldViolation(path, text) for path, text in self._lookup.violations)
-            self.violations.extend(_unknown_names(policy, request))
+            self.violations.extend(islice(_unknown_names(policy, request), MAX_VIOLATIONS + 1))
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -126,15 +127,13 @@ def vectors(policy: PublishedPolicy, request: Score, features: Features) -> Floa
     """
     spec = policy.spec
     if spec.impute is None and features.status.any():
-        raise InvalidRequest(list(_absent(policy, request, features)))
+        raise InvalidRequest(_absent(policy, request, features))
     x = design_matrix(features.x, policy.features, spec)
     if not np.abs(x).max(initial=0.0) <= MAX_MAGNITUDE:
         columns = feature_names(spec, policy.features)
         raise InvalidRequest(
-            [
-                FieldViolation(f"candidates[{k}]", f"feature {columns[j]} must be within ±{MAX_MAGNITUDE:g}, got {x[k, j]:g}")
-                for k, j in np.argwhere(~(np.abs(x) <= MAX_MAGNITUDE)).tolist()
-            ]
+            FieldViolation(f"candidates[{k}]", f"feature {columns[j]} must be within ±{MAX_MAGNITUDE:g}, got {x[k, j]:g}")
+            for k, j in np.argwhere(~(np.abs(x) <= MAX_MAGNITUDE)).tolist()
         )
     return x
 

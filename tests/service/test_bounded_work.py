@@ -13,6 +13,7 @@ from policies.types import CandidateId, PolicyName
 from serving.memory.catalog import MemoryCatalog
 from serving.memory.store import MemoryDecisionStore
 from serving.resolve import resolve
+from serving.service import slate
 from serving.service.bandit import BanditService, Sources
 from serving.service.commands import Candidate, Score
 from serving.service.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
@@ -54,8 +55,12 @@ MANY = Uncounted(257)
 
 @pytest.fixture
 def service() -> BanditService:
+    return serving(SHOP)
+
+
+def serving(declared: Mapping[str, Any]) -> BanditService:
     rng = np.random.default_rng(1)
-    catalog = MemoryCatalog([resolve(parse_spec(SHOP), None)])
+    catalog = MemoryCatalog([resolve(parse_spec({"name": "p", **declared}), None)])
     return BanditService(MemoryDecisionStore(lambda: 1), catalog, Sources(lambda: 1.0, rng, rng.bytes))
 
 
@@ -89,6 +94,33 @@ async def test_no_more_mistakes_are_worded_than_are_counted(service: BanditServi
     refused = await refusal(service, candidates=tuple(Candidate(CandidateId(str(k)), features=wrong) for k in range(500)))
     assert len(refused.violations) == MAX_VIOLATIONS
     assert refused.violations[0] == FieldViolation("candidates[0].features['x0']", "must be a finite number, got nan")
+
+
+WIDE = [f"f{i}" for i in range(120)]
+
+
+@pytest.mark.parametrize(
+    ("declared", "features"),
+    [
+        ({"features": ["a"]}, dict.fromkeys(WIDE, 1.0)),
+        ({"features": WIDE, "on_missing": "reject"}, {}),
+        ({"features": WIDE}, dict.fromkeys(WIDE, 1e7)),
+    ],
+    ids=["unknown", "missing", "too large"],
+)
+async def test_features_that_break_the_policy_s_rules_are_worded_as_sparingly(
+    declared: Any, features: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worded = []
+
+    def counted(*said: str) -> FieldViolation:
+        worded.append(1)
+        return FieldViolation(*said)
+
+    monkeypatch.setattr(slate, "FieldViolation", counted)
+    candidates = tuple(Candidate(CandidateId(str(k)), features=features) for k in range(500))
+    refused = await refusal(serving(declared), candidates=candidates, policy=PolicyName("p"), entities={})
+    assert (len(refused.violations), len(worded)) == (MAX_VIOLATIONS, MAX_VIOLATIONS + 1)
 
 
 def test_a_refusal_takes_one_more_mistake_than_it_tells_and_leaves_the_rest() -> None:
