@@ -27,7 +27,7 @@ from serving.ports import (
 from serving.service.commands import Reward, Score, Scored
 from serving.service.errors import InvalidRequest, RequestIdReused, UnknownPolicy
 from serving.service.slate import Features, FeatureSource, arms_before_read, arms_by_feature, distinct, scope_of, vectors
-from serving.service.validate import reward_value, reward_violations, score_violations
+from serving.service.validate import activate_violations, reward_value, reward_violations, score_violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,12 @@ class BanditService:
         """Open a deferred decision's window; returns the reward deadline, in seconds since the epoch.
 
         Raises:
+            InvalidRequest: with every mistake of the request.
             UnknownDecision, ActivatedTooLate, Forgotten, ArmLimit.
         """
+        violations = list(activate_violations(decision_id))
+        if violations:
+            raise InvalidRequest(violations)
         policy = await self._policy_of(decision_id)
         return await self._store.activate(policy, DecisionId(decision_id))
 

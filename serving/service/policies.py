@@ -30,8 +30,9 @@ class PolicyService:
         """One served policy.
 
         Raises:
-            UnknownPolicy.
+            InvalidRequest, UnknownPolicy.
         """
+        _check(policy=name)
         return _description(self._live(name))
 
     async def evidence(self, name: PolicyName, scope: ScopeId) -> tuple[ArmEvidence, ...]:
@@ -40,7 +41,7 @@ class PolicyService:
         Raises:
             InvalidRequest, UnknownPolicy.
         """
-        _check_scope(scope)
+        _check(policy=name, scope=scope)
         policy = self._live(name)
         evidence = await self._store.evidence(policy, scope)
         theta = posterior(ridge_prior(len(evidence.arms), policy.dimension, policy.spec.ridge), evidence).theta
@@ -55,7 +56,7 @@ class PolicyService:
         Raises:
             InvalidRequest, UnknownPolicy.
         """
-        _check_scope(scope)
+        _check(scope=scope, **({} if name is None else {"policy": name}))
         names = self._catalog.names() if name is None else (name,)
         if name is not None and not self._catalog.namespaces(name):
             raise UnknownPolicy(unknown_policy(name, self._catalog))
@@ -68,8 +69,9 @@ class PolicyService:
         return policy
 
 
-def _check_scope(scope: ScopeId) -> None:
-    violations = list(identifier("scope", scope))
+def _check(**ids: str) -> None:
+    """Raise InvalidRequest unless each of a request's fields is an id."""
+    violations = [violation for field, value in ids.items() for violation in identifier(field, value)]
     if violations:
         raise InvalidRequest(violations)
 

@@ -21,7 +21,7 @@ MAX_MAGNITUDE = bounds.MAX_FEATURE
 """Largest magnitude of a number that may enter a vector."""
 MAX_UTC_OFFSET_S = 18 * 3600.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-YEAR_1, YEAR_9999 = -62_135_596_800.0, 253_402_300_799.0
+YEAR_1, YEAR_10000 = -62_135_596_800.0, 253_402_300_800.0
 
 
 def score_violations(request: Score) -> Iterator[FieldViolation]:
@@ -49,9 +49,11 @@ def _plainly_fine(request: Score) -> bool:
     if max(map(len, maps)) > MAX_ENTRIES:
         return False
     ids = [c.id for c in slate]
-    texts = [request.policy, request.request_id or "none", *request.entities.values(), *ids]
+    texts = [request.policy, request.request_id or "none", *request.entities, *request.entities.values(), *ids]
     for candidate in slate:
-        texts += candidate.entities.values()
+        if candidate.entities:
+            texts += candidate.entities
+            texts += candidate.entities.values()
         if candidate.arm:
             texts.append(candidate.arm)
     numbers = [*request.context.values(), *chain.from_iterable(c.features.values() for c in slate)]
@@ -62,7 +64,7 @@ def _plainly_fine(request: Score) -> bool:
         and not _CONTROL.search("".join(texts))
         and all(map(math.isfinite, numbers))
         and abs(request.utc_offset_s) <= MAX_UTC_OFFSET_S
-        and (request.request_time is None or YEAR_1 <= request.request_time <= YEAR_9999)
+        and (request.request_time is None or YEAR_1 <= request.request_time < YEAR_10000)
         and request.served is None
     )
 
@@ -98,6 +100,11 @@ def _score_violations(request: Score) -> Iterator[FieldViolation]:
     yield from _slate(request.candidates)
     if request.served is not None:
         yield from _served(request.served, request)
+
+
+def activate_violations(decision_id: str) -> Iterator[FieldViolation]:
+    """What breaks the contract in an Activate."""
+    yield from identifier("decision_id", decision_id)
 
 
 def reward_violations(request: Reward) -> Iterator[FieldViolation]:
@@ -170,7 +177,10 @@ def _served(served: Served, request: Score) -> Iterator[FieldViolation]:
 
 def _entities(path: str, entities: Mapping[str, str]) -> Iterator[FieldViolation]:
     for name, value in entities.items():
-        yield from identifier(f"{path}[{name!r}]", value)
+        where = f"{path}[{name!r}]"
+        for violation in identifier(where, name):
+            yield FieldViolation(where, f"its name {violation.description}")
+        yield from identifier(where, value)
 
 
 def _numbers(path: str, numbers: Mapping[str, float]) -> Iterator[FieldViolation]:
@@ -180,5 +190,5 @@ def _numbers(path: str, numbers: Mapping[str, float]) -> Iterator[FieldViolation
 
 
 def _moment(path: str, seconds: float) -> Iterator[FieldViolation]:
-    if not YEAR_1 <= seconds <= YEAR_9999:
+    if not YEAR_1 <= seconds < YEAR_10000:
         yield FieldViolation(path, "must be a time within the years 1 to 9999")

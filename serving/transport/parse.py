@@ -83,8 +83,11 @@ def _body_hash(request: pb.ScoreRequest) -> bytes:
 
 
 def _seconds(time: Timestamp) -> float:
-    """Seconds since the epoch; NaN for a Timestamp that is none."""
-    return time.seconds + time.nanos / 1e9 if 0 <= time.nanos < 1_000_000_000 else math.nan
+    """Seconds since the epoch, never rounded up to the next whole one; NaN for a Timestamp that is none."""
+    if not 0 <= time.nanos < 1_000_000_000:
+        return math.nan
+    seconds = time.seconds + time.nanos / 1e9
+    return seconds if seconds < time.seconds + 1 else math.nextafter(seconds, -math.inf)
 
 
 def _length(duration: Duration) -> float:

@@ -41,6 +41,13 @@ UNKNOWN_ID = "00" + "0123456789ab" + "0" * 24
         ({"context": {"rian": 1.0}}, "context['rian']", "policy shop takes no such feature from callers; it takes price, rain"),
         ({"policy": "strict", "context": {}}, "candidates[0]", "feature rain is missing, and policy strict rejects that"),
         ({"entities": {}}, "entities['user_id']", "required: policy shop keeps evidence per user_id"),
+        ({"entities": {"user_id": "u", "": "x"}}, "entities['']", "its name must not be empty"),
+        ({"entities": {"user_id": "u", "a\n": "x"}}, "entities['a\\n']", "its name must not hold control characters"),
+        (
+            {"candidates": [pb.Candidate(id="a", entities={"é" * 129: "x"})]},
+            f"candidates[0].entities['{'é' * 129}']",
+            "its name must be at most 256 bytes of UTF-8, got 258",
+        ),
         ({"policy": ""}, "policy", "must not be empty"),
         ({"request_id": "x" * 257}, "request_id", "must be at most 256 bytes of UTF-8, got 257"),
         ({"request_time": Timestamp(seconds=253_402_300_800)}, "request_time", "must be a time within the years 1 to 9999"),
@@ -115,6 +122,37 @@ async def test_a_reward_that_breaks_the_contract_is_invalid_and_names_the_field(
 async def test_a_reward_needs_an_id_unless_the_first_one_stands(here: World) -> None:
     seen = await failure(here.bandit.Reward(pb.RewardRequest(decision_id=await here.decide(policy="summed"), value=1)))
     assert seen.fields == {"reward_id": "required, because the policy aggregates `sum`"}
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("", "must not be empty"),
+        ("x" * 257, "must be at most 256 bytes of UTF-8, got 257"),
+        ("x\0", "must not hold control characters"),
+    ],
+)
+async def test_what_is_no_id_is_invalid_wherever_one_is_asked_for(here: World, value: str, why: str) -> None:
+    calls: list[tuple[Any, dict[str, str]]] = [
+        (here.bandit.Activate(pb.ActivateRequest(decision_id=value)), {"decision_id": why}),
+        (here.bandit.Reward(pb.RewardRequest(decision_id=value, value=0)), {"decision_id": why}),
+        (here.policies.GetPolicy(policy_pb2.GetPolicyRequest(policy=value)), {"policy": why}),
+        (here.policies.GetEvidence(policy_pb2.GetEvidenceRequest(policy=value, scope=value)), {"policy": why, "scope": why}),
+    ]
+    if value:  # without a policy: from all of them
+        calls.append((here.policies.ForgetScope(policy_pb2.ForgetScopeRequest(scope=value, policy=value)), {"policy": why, "scope": why}))
+    for call, fields in calls:
+        seen = await failure(call)
+        assert (seen.code, seen.reason, seen.fields) == (StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", fields)
+
+
+@pytest.mark.parametrize("nanos", [0, 1, 999_999_999])
+async def test_the_last_second_of_the_year_9999_is_a_time(here: World, nanos: int) -> None:
+    last = Timestamp(seconds=253_402_300_799, nanos=nanos)
+    served = pb.Served(candidate_id="a", propensity=1, decided_at=last)
+    decision_id = await here.decide(request_time=last, served=served)
+    await here.decide(request_time=last)
+    await here.bandit.Reward(pb.RewardRequest(decision_id=decision_id, value=0, occurred_at=last))
 
 
 async def test_bytes_that_are_no_message_are_invalid(here: World) -> None:

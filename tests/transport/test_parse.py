@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -63,6 +64,14 @@ def test_a_time_that_is_none_is_not_a_number(seconds: int, nanos: int) -> None:
     assert math.isnan(parsed) == (not 0 <= nanos < 10**9)
 
 
+@given(st.integers(-62_135_596_800, 253_402_300_799), st.integers(0, 10**9 - 1))
+def test_a_time_stays_within_its_second(seconds: int, nanos: int) -> None:
+    parsed = parse.score(pb.ScoreRequest(request_time=Timestamp(seconds=seconds, nanos=nanos))).request_time
+    assert parsed is not None
+    assert seconds <= parsed < seconds + 1
+    assert parsed == pytest.approx(seconds + nanos / 1e9, abs=2**-14, rel=0)
+
+
 @given(st.integers(-(2**40), 2**40), st.integers(-(2**31), 2**31 - 1))
 def test_an_offset_that_contradicts_itself_is_not_a_number(seconds: int, nanos: int) -> None:
     parsed = parse.score(pb.ScoreRequest(utc_offset=Duration(seconds=seconds, nanos=nanos))).utc_offset_s
@@ -72,8 +81,8 @@ def test_an_offset_that_contradicts_itself_is_not_a_number(seconds: int, nanos: 
 
 @given(st.integers(-62_135_596_800 * 10**6, 253_402_300_799 * 10**6))
 def test_times_keep_their_microseconds(us: int) -> None:
-    # A double of seconds carries microseconds exactly up to about 2^53 of them, the year 2255.
-    near = abs(us) < 2**53
+    # A double of seconds carries microseconds exactly up to 2^32 seconds, the year 2106.
+    near = abs(us) < 2**32 * 10**6
     rendered = render.timestamp(us / 1e6)
     assert 0 <= rendered.nanos < 10**9
     assert abs(rendered.seconds * 10**6 + rendered.nanos // 1000 - us) <= (0 if near else 32)
