@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, to_json
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "OOML_"
+_DATABASE = re.compile(r"(/\d{0,5})?")
+_TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _OF_THE_FEATURE_REPO = {"OOML_DATA_DIR", "OOML_FEAST_REGISTRY", "OOML_FEAST_REDIS"}
 
 
@@ -39,10 +42,11 @@ class Settings(BaseSettings):
     """Serving processes; all of them listen on the one port."""
 
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """Where evidence, decisions, policies and online features lie: ``redis://`` or ``rediss://``, password included."""
+    """Where evidence, decisions, policies and online features lie: ``redis://[:password@]host[:port][/db]``, or ``rediss://`` for TLS,
+    whose files and checks are given by ``?ssl_ca_certs=``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``."""
 
     redis_cluster: bool = False
-    """Whether that is a node of a Redis Cluster."""
+    """Whether that is a node of a Redis Cluster; it has database 0 alone."""
 
     redis_timeout_s: float = Field(0.8, gt=0, le=60)
     """How long one round trip to Redis may take, at most; a call with a nearer deadline waits less."""
@@ -101,10 +105,18 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, url: SecretStr) -> SecretStr:
-        parts = urlsplit(url.get_secret_value())
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-            raise ValueError("must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS)")
+        # All that a driver would else raise in its own words later, or pass over: it takes `/x` for database 0.
+        if (what := _wrong_with(url.get_secret_value())) is not None:
+            raise ValueError(f"must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS): {what}")
         return url
+
+    @field_validator("redis_cluster")
+    @classmethod
+    def _redis_cluster(cls, cluster: bool, others: ValidationInfo) -> bool:
+        url = others.data.get("redis_url")
+        if cluster and url is not None and urlsplit(url.get_secret_value()).path.strip("/0"):
+            raise ValueError("a cluster has database 0 alone; leave the number out of OOML_REDIS_URL")
+        return cluster
 
     @field_validator("feature_repo")
     @classmethod
@@ -165,6 +177,26 @@ def is_loopback(host: str) -> bool:
 def address(host: str, port: int) -> str:
     """``host:port`` as gRPC and URLs write it, brackets around IPv6."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _wrong_with(url: str) -> str | None:
+    """What keeps a URL from naming a Redis, None when nothing does. Says nothing of its password."""
+    try:
+        parts = urlsplit(url)
+        port, options = parts.port, parse_qs(parts.query, strict_parsing=bool(parts.query), keep_blank_values=True)
+    except ValueError:
+        return "it is cut off, or its port is no number up to 65535"
+    if parts.scheme not in ("redis", "rediss"):
+        return "it begins otherwise"
+    if not parts.hostname or port == 0:
+        return "it names no host and port"
+    if not _DATABASE.fullmatch(parts.path) or parts.fragment:
+        return "after the host and port comes a database's number, or nothing"
+    if options and (parts.scheme == "redis" or not options.keys() <= _TLS_OPTIONS):
+        return f"it may have the options {', '.join(sorted(_TLS_OPTIONS))}, if it is a rediss://, and no others"
+    if options.get("ssl_cert_reqs", ["none"])[0] not in ("none", "optional", "required"):
+        return "ssl_cert_reqs is none, optional or required"
+    return None
 
 
 def _plain(error: ErrorDetails) -> str:

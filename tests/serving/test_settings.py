@@ -47,6 +47,49 @@ def test_a_secret_is_in_no_message_and_in_no_text_of_the_settings(monkeypatch: p
     assert settings.redis_address == "redis:1"
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://h:notaport", "it is cut off, or its port is no number up to 65535"),
+        ("redis://h:70000", "it is cut off, or its port is no number up to 65535"),
+        ("redis://[::1", "it is cut off, or its port is no number up to 65535"),
+        ("h:6379", "it begins otherwise"),
+        ("redis://", "it names no host and port"),
+        ("redis://h:0", "it names no host and port"),
+        ("redis://h/x", "after the host and port comes a database's number, or nothing"),
+        ("redis://h/1/2", "after the host and port comes a database's number, or nothing"),
+        ("redis://h#1", "after the host and port comes a database's number, or nothing"),
+        ("redis://h?db=3", "it may have the options ssl_"),
+        ("rediss://h?socket_timeout=9", "it may have the options ssl_"),
+        ("rediss://h?ssl_cert_reqs=maybe", "ssl_cert_reqs is none, optional or required"),
+    ],
+)
+def test_a_url_no_redis_could_be_reached_at_is_told_in_words(url: str, why: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(redis_url=url)
+    assert str(error.value).startswith("OOML_REDIS_URL: must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS): ")
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://h", "h:6379"),
+        ("redis://:p%40ss@h:1/15", "h:1"),
+        ("redis://[::1]:7/", "[::1]:7"),
+        ("rediss://user:p@h:1/0?ssl_cert_reqs=none&ssl_ca_certs=/ca.pem", "h:1"),
+    ],
+)
+def test_a_url_may_have_all_that_redis_needs(url: str, address: str) -> None:
+    assert load(redis_url=url).redis_address == address
+
+
+def test_a_cluster_has_one_database() -> None:
+    assert load(redis_url="redis://h/0", redis_cluster=True).redis_cluster
+    with pytest.raises(SettingsError, match="OOML_REDIS_CLUSTER: a cluster has database 0 alone"):
+        load(redis_url="redis://h/1", redis_cluster=True)
+
+
 def test_a_child_process_gets_exactly_the_settings_of_its_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "feature_store.yaml").touch()
     settings = load(redis_url="redis://:hunter2@redis:1/0", feature_repo=tmp_path, seed=2**64, mode="production")
