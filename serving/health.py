@@ -16,20 +16,22 @@ REMIND_S = 30.0
 """How often the log repeats that the store is still away."""
 
 
-async def watch_health(check: Callable[[], Awaitable[None]], publish: Callable[[bool], Awaitable[None]], every_s: float) -> NoReturn:
+async def watch_health(
+    check: Callable[[], Awaitable[None]], publish: Callable[[bool], Awaitable[None]], every_s: float, timeout_s: float
+) -> NoReturn:
     """Look whether the worker can serve, and tell of it, until cancelled. The first look is told whatever it found.
 
     Args:
-        check: returns when the worker can serve; raises Unavailable when it cannot. It is given ``every_s`` to do so.
+        check: returns when the worker can serve; raises Unavailable when it cannot.
         publish: told of every change.
-        every_s: seconds from one look to the next.
+        every_s: seconds from one look to the next. A look writes: on a slow disk, looks without a pause would keep it busy by themselves.
+        timeout_s: how long a look may take; one that takes longer is as one that was refused.
     """
     loop = asyncio.get_running_loop()
     healthy: bool | None = None
     since = reminded = loop.time()
     while True:
-        began = loop.time()
-        reason = await _trouble(check, every_s)
+        reason = await _trouble(check, timeout_s)
         now = loop.time()
         if healthy is not (reason is None):
             healthy = reason is None
@@ -42,7 +44,7 @@ async def watch_health(check: Callable[[], Awaitable[None]], publish: Callable[[
         elif reason is not None and now - reminded >= REMIND_S:
             log.error("still not serving", reason=reason, for_s=round(now - since))
             reminded = now
-        await asyncio.sleep(max(0.0, every_s - (now - began)))
+        await asyncio.sleep(every_s)
 
 
 async def _trouble(check: Callable[[], Awaitable[None]], timeout_s: float) -> str | None:

@@ -121,7 +121,7 @@ def build(orders: Orders) -> Worker:
         readiness.admit,
     )
     background: list[Coroutine[Any, Any, object]] = [
-        watch_health(readiness.check, server.publish_health, settings.health_interval_s),
+        watch_health(readiness.check, server.publish_health, settings.health_interval_s, settings.health_timeout_s),
         catalog.follow(CATALOG_LOOK_S),
     ]
     if orders.slot == 0:  # one worker of a server is enough for what concerns them all

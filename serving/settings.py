@@ -48,8 +48,9 @@ class Settings(BaseSettings):
     redis_cluster: bool = False
     """Whether that is a node of a Redis Cluster; it has database 0 alone."""
 
-    redis_timeout_s: float = Field(0.8, gt=0, le=60)
-    """How long one round trip to Redis may take, at most; a call with a nearer deadline waits less."""
+    redis_timeout_s: float = Field(5.0, gt=0, le=60)
+    """How long one round trip to Redis may take before its connection is given up; a call with a nearer deadline waits less. A disk that is
+    slow to sync takes a second or more: see docs/redis-keys.md."""
 
     redis_connections: int = Field(32, ge=1, le=10_000)
     """Scripts a worker may have under way in Redis at once; more wait."""
@@ -85,7 +86,10 @@ class Settings(BaseSettings):
     """How long a server that is told to stop goes on to listen, so that callers and load balancers hear of it and go elsewhere."""
 
     health_interval_s: float = Field(0.5, gt=0, le=60)
-    """Seconds between two looks at Redis for the health service; each must be answered within one such interval."""
+    """Seconds from one look at Redis for the health service to the next."""
+
+    health_timeout_s: float = Field(5.0, gt=0, le=60)
+    """How long such a look may take before this server says that it does not serve; a Redis that is gone is noticed at once."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line written."""

@@ -50,9 +50,9 @@ async def leg(request: pytest.FixtureRequest, new_store: NewStore, tmp_path_fact
         async with site(new_store(folder, {}), folder) as here:
             yield Leg(here, None, callers=24, patience_s=(0.2, 0.6), rewards=40, moment_s=0.05)
     else:
-        # A Score may wait for several syncs. The server has that patience, its callers not always.
+        # A Score may wait for several syncs. The server has that patience by itself, its callers not always.
         disk = Disk(folder)
-        async with site(new_store(folder, disk.environment), folder, redis_timeout_s=5, health_interval_s=5) as here:
+        async with site(new_store(folder, disk.environment), folder) as here:
             yield Leg(here, disk, callers=24, patience_s=(0.5, 10.0, 10.0), rewards=4, moment_s=SYNC_S)
 
 

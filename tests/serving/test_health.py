@@ -9,6 +9,7 @@ from serving.ports import Unavailable
 from tests.serving.waiting import eventually
 
 EVERY_S = 0.02
+TIMEOUT_S = 0.05
 
 
 class Store:
@@ -31,7 +32,7 @@ async def watched(store: Store) -> AsyncIterator[list[bool]]:
     async def publish(healthy: bool) -> None:
         told.append(healthy)
 
-    task = asyncio.create_task(watch_health(store.check, publish, EVERY_S))
+    task = asyncio.create_task(watch_health(store.check, publish, EVERY_S, TIMEOUT_S))
     try:
         yield told
     finally:
