@@ -30,7 +30,7 @@ def design_matrix(raw: Floats, names: Sequence[str], spec: PolicySpec) -> Floats
         spec: says how absent features are imputed, which products are appended, and whether a 1 comes last.
 
     Returns:
-        (K, d) finite vectors, C-contiguous; ``raw`` itself when there is nothing to change.
+        (K, d) vectors, C-contiguous; ``raw`` itself when there is nothing to change. Finite, unless products of enormous features overflow.
 
     Raises:
         ValueError: a feature is absent and the policy imputes none, or an interaction names a feature that is not among ``names``.
@@ -48,7 +48,8 @@ def design_matrix(raw: Floats, names: Sequence[str], spec: PolicySpec) -> Floats
     X = np.ones((n, products + 1))
     X[:, :f] = raw
     if spec.interactions:
-        X[:, f:products] = X.take(_factors(tuple(names), spec.interactions), axis=1).prod(axis=2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            X[:, f:products] = X.take(_factors(tuple(names), spec.interactions), axis=1).prod(axis=2)
     return X if spec.intercept else np.ascontiguousarray(X[:, :products])
 
 

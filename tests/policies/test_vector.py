@@ -47,3 +47,9 @@ def test_absent_features_are_named_when_the_policy_rejects_them() -> None:
 def test_an_interaction_of_an_unknown_feature_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"unknown features \['z'\]"):
         design_matrix(RAW, NAMES, spec(interactions=(("a", "z"),)))
+
+
+def test_a_product_that_overflows_is_infinite_and_a_matter_of_whoever_bounds_it() -> None:
+    raw = np.array([[1e200, -1e200, 0.0]])
+    x = design_matrix(raw, NAMES, spec(interactions=(("a", "b"), ("a", "a", "c"))))
+    np.testing.assert_array_equal(x, [[1e200, -1e200, 0.0, -np.inf, np.nan]])
