@@ -96,8 +96,8 @@ class Check:
         if not isinstance(value, str):
             hint = "; quote it, YAML reads yes, no, on and off as true and false" if isinstance(value, bool) else ""
             self.refuse(path, f"must be {what}; got {shown(value)}{hint}")
-        elif not (0 < len(value) <= 128 and value.isprintable() and value == value.strip()) or set(value) & set(":{}"):
-            rule = "1 to 128 visible characters without ':', '{' or '}' and without spaces around them"
+        elif not _fits_into_keys(value):
+            rule = "1 to 128 visible characters (256 bytes) without ':', '{' or '}' and without spaces around them"
             self.refuse(path, f"must be {what}: {rule}; got {shown(value)}")
         else:
             return value
@@ -116,6 +116,12 @@ class Check:
             return list(value)
         self.refuse(path, f"must be {what}; got {shown(value)}")
         return []
+
+
+def _fits_into_keys(text: str) -> bool:
+    """Whether a text may name something: also an id of the contract, which counts bytes."""
+    visible = 0 < len(text) <= 128 and text.isprintable() and text == text.strip()
+    return visible and len(text.encode()) <= 256 and not set(text) & set(":{}")
 
 
 def _numeric(value: object) -> bool:

@@ -93,6 +93,14 @@ def test_every_mistake_is_told_in_one_go() -> None:
     assert any(path.startswith("features") for path in told)
 
 
+@pytest.mark.parametrize("name", ["", " a", "a:b", "{a}", "a\n", "x" * 129, "😀" * 65, "\ud800"])
+def test_what_no_caller_could_name_is_no_name(name: str) -> None:
+    for wrong in ({"scope": name}, {"arm": name}, {"features": ["a", name]}):
+        with pytest.raises(SpecError, match="1 to 128 visible characters"):
+            parse_spec({"name": "p", "features": ["a"], **wrong})
+    assert parse_spec({"name": "p", "features": ["a"], "scope": "😀" * 64, "arm": "x" * 128})
+
+
 @pytest.mark.parametrize(
     "file", sorted((ROOT / "policy_repo").glob("*.yaml")) + sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda f: f.stem
 )
