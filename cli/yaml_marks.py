@@ -15,6 +15,9 @@ Path = tuple[str | int, ...]
 # YAML 1.1 calls 1e-3 a text because it has no point. Nobody else does.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
+# And 1:30 ninety, 010 eight and 0b11 three. Nobody means that either.
+_DISGUISED = re.compile(r"[-+]?(\d[\d_]*(:[\d_.]+)+|0[\d_]+|0[bx][\da-fA-F_]+)")
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
@@ -113,6 +116,10 @@ class _Reading:
         try:
             if isinstance(node, ScalarNode) and node.style is None and node.tag.endswith(":str") and _EXPONENT.fullmatch(node.value):
                 return float(node.value)
+            if isinstance(node, ScalarNode) and node.style is None and _DISGUISED.fullmatch(node.value) and not node.tag.endswith(":str"):
+                read_as = loader.construct_object(node)
+                self.mistakes.append((_mark(node), f"`{node.value}` is {read_as} to YAML: write that number out, or quote what you mean"))
+                return read_as
             return loader.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # what constructors throw at a tag that does not fit
             said = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)
