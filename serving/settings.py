@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     default_deadline_s: float = Field(1.0, gt=0, le=60)
     """Deadline of a call whose caller set none."""
 
-    max_connection_age_s: float = Field(300.0, gt=0)
+    max_connection_age_s: float = Field(300.0, gt=0, le=7 * 86_400)
     """Age at which a connection is asked to reconnect, so that connections spread over workers and replicas."""
 
     drain_grace_s: float = Field(10.0, ge=0, le=600)

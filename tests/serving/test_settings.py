@@ -47,6 +47,14 @@ def test_a_secret_is_in_no_message_and_in_no_text_of_the_settings(monkeypatch: p
     assert settings.redis_address == "redis:1"
 
 
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "-1"])
+def test_no_time_is_endless_or_none(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"OOML_{name.upper()}", value)
+    with pytest.raises(SettingsError, match=f"OOML_{name.upper()}: must be"):
+        load()
+
+
 @pytest.mark.parametrize(
     ("url", "why"),
     [
