@@ -94,7 +94,10 @@ def up(settings: UpSettings) -> Iterator[Up]:
 
     began = time.monotonic()
     data_dir = settings.data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UpError(f"cannot keep data in {data_dir}: {error.strerror}") from None
     with ExitStack() as stack:
         url = stack.enter_context(redis_url(data_dir / "redis", settings.redis_port))
         server_settings = load(**{**settings.server, "redis_url": url, "feature_repo": settings.feature_repo})
@@ -119,7 +122,9 @@ def command(
     port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one. Default: OOML_PORT, else 50051.")] = None,
     workers: Annotated[int | None, typer.Option(help="Serving processes. Default: OOML_WORKERS, else 1.")] = None,
     data_dir: Annotated[Path, typer.Option(help="Keeps all data; made if missing.")] = Path("data"),
-    redis_port: Annotated[int | None, typer.Option(help="Of the Redis started here. Default: 6379 if it is free, else any.")] = None,
+    redis_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Of the Redis started here. Default: 6379 if it is free, else any.")
+    ] = None,
 ) -> None:
     """Bring up everything on this machine: Redis, features with sample data, policies, the server.
 
@@ -143,7 +148,7 @@ def command(
             code = server.wait()
     except KeyboardInterrupt:
         return
-    except (UpError, SettingsError, ServerError, PortTaken, PolicyFilesError) as error:
+    except (UpError, SettingsError, ServerError, PortTaken, PolicyFilesError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     raise typer.Exit(code)
