@@ -53,7 +53,7 @@ gen: setup ## generated code from protos/
 	@$(BIN)/python protos/generate.py
 
 bench-quick: setup ## Score and Reward beside a bare gRPC echo (under a minute)
-	@$(BIN)/python -m benchmarks.quick
+	@$(BIN)/python -m benchmarks.bench --quick
 
 clean: ## forget the virtual environment and all local data
 	rm -rf $(VENV) build data out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Annotated, TextIO
 from urllib.parse import urlsplit
 
@@ -316,16 +316,24 @@ def _environment(data_dir: Path, url: str) -> dict[str, str]:
     }
 
 
-def _write_sample(folder: Path) -> None:
-    """The feature repository's sample, as of now; what lies there already stays."""
-    if (folder / "tasks.parquet").exists():
-        return
+def sample_data() -> ModuleType:
+    """The feature repository's `sample_data`, which no package holds.
+
+    Raises:
+        UpError: it is missing.
+    """
     spec = importlib.util.spec_from_file_location("sample_data", ROOT / "feature_repo" / "sample_data.py")
     if spec is None or spec.loader is None:
         raise UpError("feature_repo/sample_data.py is missing")
-    sample = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sample)
-    sample.write(folder, datetime.now(UTC))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _write_sample(folder: Path) -> None:
+    """The feature repository's sample, as of now; what lies there already stays."""
+    if not (folder / "tasks.parquet").exists():
+        sample_data().write(folder, datetime.now(UTC))
 
 
 def _free(port: int) -> int:
