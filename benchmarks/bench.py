@@ -24,7 +24,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from benchmarks import generators, servers
 from benchmarks.load import BenchmarkError
 from benchmarks.machine import machine, versions
-from benchmarks.measures import floor
+from benchmarks.measures import against, batches, candidates, floor, latency, reading
 from benchmarks.rows import Row
 from benchmarks.site import Site
 from benchmarks.sizes import FULL, QUICK, TINY, Sizes
@@ -33,6 +33,11 @@ from benchmarks.table import table
 RESULTS = Path(__file__).parent / "results"
 MEASURES: Mapping[str, Callable[[Site], list[Row]]] = {
     "floor": floor.measure,
+    "latency": latency.measure,
+    "batches": batches.measure,
+    "reading": reading.measure,
+    "against": against.measure,
+    "candidates": candidates.measure,
 }
 QUICK_MEASURES = ("floor",)
 WIDTH = 200

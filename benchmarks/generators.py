@@ -62,6 +62,7 @@ class Compiled:
                 "in-flight": load.in_flight,
                 "connections": load.connections,
                 "rate": load.rate or 0,
+                "seed": load.seed,
                 "deadline": f"{DEADLINE_S}s",
                 "timeout": f"{TIMEOUT_S}s",
                 "latencies": latencies,

@@ -42,6 +42,7 @@ class Load:
         connections: that share the calls in turn.
         rate: calls a second, at random moments and whether or not earlier ones are answered (open loop); each call's time counts from
             the moment it was meant to begin. None: closed loop.
+        seed: of those moments.
         protocol: ``unary`` or ``stream`` of gRPC, or ``http``: POST of JSON.
         distinct: whether every message must be sent, or replies are wanted: sending one over and over will not do.
     """
@@ -51,6 +52,7 @@ class Load:
     in_flight: int = 1
     connections: int = 1
     rate: float | None = None
+    seed: int = 1
     protocol: Literal["unary", "stream", "http"] = "unary"
     distinct: bool = False
 

@@ -23,20 +23,29 @@ def write(folder: Path, users: int) -> None:
     _sample().write(folder, datetime.now(UTC), users)
 
 
+def user_id(user: int) -> str:
+    """Of the user of that number."""
+    return str(_sample().user_name(user))
+
+
+def task_ids(user: int, users: int, count: int) -> list[str]:
+    """So many tasks: a user's own, from the first, and then those of the next users of the sample."""
+    sample = _sample()
+    each = sample.TASKS_EACH
+    return [sample.task_name((user + k // each) % users, k % each) for k in range(count)]
+
+
 def request(user: int, users: int, candidates: int = CANDIDATES, *, scope: str | None = None) -> pb.ScoreRequest:
-    """A Score about a user and their tasks, from the first; with more candidates than they have tasks, on with those of the next users.
+    """A Score about a user and their tasks; with more candidates than they have tasks, on with those of the next users.
 
     Args:
         users: of the sample.
         scope: whose evidence is used; None: the user's own.
     """
-    sample = _sample()
-    each = sample.TASKS_EACH
-    tasks = [sample.task_name((user + k // each) % users, k % each) for k in range(candidates)]
     return pb.ScoreRequest(
         policy=POLICY,
-        entities={"user_id": scope or sample.user_name(user)},
-        candidates=[pb.Candidate(id=task, entities={"task_id": task}) for task in tasks],
+        entities={"user_id": scope or user_id(user)},
+        candidates=[pb.Candidate(id=task, entities={"task_id": task}) for task in task_ids(user, users, candidates)],
     )
 
 

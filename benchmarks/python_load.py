@@ -56,7 +56,7 @@ async def _send(address: str, load: Load) -> Answers:
                 for _ in range(load.in_flight):
                     group.create_task(_place(waiting, one))
             else:
-                starts = began + np.cumsum(np.random.default_rng(1).exponential(1 / load.rate, load.calls))
+                starts = began + np.cumsum(np.random.default_rng(load.seed).exponential(1 / load.rate, load.calls))
                 for k, start in enumerate(starts.tolist()):
                     # The loop's clock counts milliseconds, and may wake us too soon.
                     while (early := start - time.perf_counter()) > 0:  # noqa: ASYNC110  nothing but time is waited for

@@ -72,6 +72,7 @@ class Row:
         reach: what is hoped for.
         beside: other figures of the same measurement, by name with its unit.
         note: what a reader of the figure has to know.
+        x: where in a plot the figure stands; None where there is none.
     """
 
     what: str
@@ -83,6 +84,7 @@ class Row:
     reach: Limit | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    x: float | None = None
 
     @property
     def verdict(self) -> str:

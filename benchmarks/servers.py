@@ -107,6 +107,30 @@ def program(
         yield process, said.strip()
 
 
+def output(module: str, *arguments: str, environment: Mapping[str, str], log: Path) -> str:
+    """What a Python program prints until it ends.
+
+    Raises:
+        BenchmarkError: it failed.
+    """
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", module, *arguments]
+        ran = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=file, text=True, check=False
+        )
+    if ran.returncode != 0:
+        raise BenchmarkError(f"{module} failed" + _tail(log))
+    return ran.stdout
+
+
+@contextmanager
+def baseline(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """The afternoon's work: `benchmarks.baseline.app`, its state in a folder."""
+    folder.mkdir()
+    with program("benchmarks.baseline.app", str(folder), environment=environment, log=folder / "app.log") as (process, said):
+        yield Server(f"127.0.0.1:{int(said)}", (psutil.Process(process.pid),))
+
+
 def wait_serving(address: str) -> None:
     """Return once a server says that it serves.
 

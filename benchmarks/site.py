@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from benchmarks.load import BenchmarkError, Generator, Load, Message, first_that
 from benchmarks.servers import Server
 from benchmarks.sizes import Sizes
 from cli.embedded import EmbeddedServer
+from cli.up import feast_environment
 
 BATCH = 100
 BATCH_S = 60.0
@@ -80,6 +82,13 @@ class Site:
     def echo(self) -> Server:
         """The floor."""
         return self.stack.enter_context(servers.echo())
+
+    def feast(self, name: str) -> dict[str, str]:
+        """Variables under which Feast's SDK finds the sample, in a copy of the registry under that name."""
+        found = feast_environment(self.data, self.store.url)
+        copy = self.folder / f"{name}.db"
+        shutil.copy(self.data / "registry.db", copy)
+        return {**found, "OOML_FEAST_REGISTRY": f"sqlite:///{copy}"}
 
     def scores(self, candidates: int = people.CANDIDATES) -> list[Message]:
         """A Score of everyone in the sample."""

@@ -99,7 +99,7 @@ def up(settings: UpSettings) -> Iterator[Up]:
         url = stack.enter_context(redis_url(data_dir / "redis", settings.redis_port))
         server_settings = load(**{**settings.server, "redis_url": url, "feature_repo": settings.feature_repo})
         logs.configure(server_settings, "supervisor", settings.log)
-        environment = _environment(data_dir, url)
+        environment = feast_environment(data_dir, url)
         features = None
         if settings.feature_repo is not None:
             (settings.write_data or _write_sample)(data_dir)
@@ -298,7 +298,7 @@ def _wait_serving(server: _Server, deadline: float) -> None:
     raise UpError(f"the server does not serve within {READY_WITHIN_S:g} s; its log says why")
 
 
-def _environment(data_dir: Path, url: str) -> dict[str, str]:
+def feast_environment(data_dir: Path, url: str) -> dict[str, str]:
     """What the feature repository, and whoever reads it, needs to find the data, the registry and Redis."""
     parts = urlsplit(url)
     feast = f"{parts.hostname}:{parts.port or USUAL_REDIS_PORT}"
