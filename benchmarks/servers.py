@@ -15,6 +15,8 @@ from pathlib import Path
 import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ooml.bandit.v1 import bandit_pb2 as pb
+from ooml.bandit.v1 import bandit_pb2_grpc
 
 from benchmarks.load import BenchmarkError
 from cli.embedded import EmbeddedServer, bundled_server
@@ -22,6 +24,7 @@ from cli.embedded import EmbeddedServer, bundled_server
 ROOT = Path(__file__).parent.parent
 SETTINGS: Mapping[str, object] = {"host": "127.0.0.1", "port": 0, "workers": 1, "access_log": "off"}
 """Of the server, over its defaults."""
+_OOML = (sys.executable, "-c", "from cli.main import app; app()")
 _STOP_S = 30
 _SERVING_S = 60
 
@@ -131,6 +134,35 @@ def baseline(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
         yield Server(f"127.0.0.1:{int(said)}", (psutil.Process(process.pid),))
 
 
+def apply(policies: Path, redis_url: str) -> None:
+    """`ooml apply`, live at once.
+
+    Raises:
+        BenchmarkError: they were refused.
+    """
+    command = [*_OOML, "apply", str(policies), "--dev", "--redis-url", redis_url]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if ran.returncode != 0:
+        raise BenchmarkError(f"`ooml apply` failed:\n{ran.stderr}")
+
+
+def wait_scoring(server: Server, request: pb.ScoreRequest) -> None:
+    """Return once a server has taken up the policy a request names.
+
+    Raises:
+        BenchmarkError: it does not.
+    """
+    deadline = time.monotonic() + _SERVING_S
+    with grpc.insecure_channel(server.address) as channel:
+        stub = bandit_pb2_grpc.BanditServiceStub(channel)
+        while time.monotonic() < deadline:
+            with suppress(grpc.RpcError):
+                stub.Score(request, timeout=5.0)
+                return
+            time.sleep(0.05)
+    raise BenchmarkError(f"policy {request.policy} is not served within {_SERVING_S} s")
+
+
 def wait_serving(address: str) -> None:
     """Return once a server says that it serves.
 
@@ -155,7 +187,7 @@ def _ooml(
     """A run of `ooml`, and the gRPC address it said; only the settings given count."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OOML_")}
     given = {f"OOML_{name.upper()}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-c", "from cli.main import app; app()", *arguments]
+    command = [*_OOML, *arguments]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -75,7 +75,7 @@ class Site:
         self.tell("bringing up ooml")
         people.write(self.data, self.sizes.users)
         server = self.stack.enter_context(servers.up(self.store, self.data, self.seed))
-        _check_features(server, self.scores()[:: max(1, self.sizes.users // 20)])
+        self.check_features(server)
         return server
 
     @cached_property
@@ -113,6 +113,19 @@ class Site:
             generator.name,
         )
 
+    def check_features(self, server: Server) -> None:
+        """Feast's keys are really there: of some people nothing is absent but whether a task is overdue that is never due.
+
+        Raises:
+            BenchmarkError: something is.
+        """
+        with grpc.insecure_channel(server.address) as channel:
+            stub = bandit_pb2_grpc.BanditServiceStub(channel)
+            for message in self.scores()[:: max(1, self.sizes.users // 20)]:
+                status = stub.Score(pb.ScoreRequest.FromString(message.body), timeout=5.0).feature_status
+                if status.expired or set(status.missing_features) - {"is_overdue"}:
+                    raise BenchmarkError(f"features are missing: {status}")
+
     def decisions(self, server: Server, messages: Sequence[Message], count: int) -> list[str]:
         """Ids of fresh decisions, to be rewarded, each of another message."""
         made: list[str] = []
@@ -130,13 +143,3 @@ def _decided(result: pb.ScoreResult) -> str:
     if not result.response.decision_id:
         raise BenchmarkError(f"a Score of a batch was refused: {result.error.message}")
     return result.response.decision_id
-
-
-def _check_features(server: Server, messages: Sequence[Message]) -> None:
-    """Feast's keys are really there: nothing is absent but whether a task is overdue that is never due."""
-    with grpc.insecure_channel(server.address) as channel:
-        stub = bandit_pb2_grpc.BanditServiceStub(channel)
-        for message in messages:
-            status = stub.Score(pb.ScoreRequest.FromString(message.body), timeout=5.0).feature_status
-            if status.expired or set(status.missing_features) - {"is_overdue"}:
-                raise BenchmarkError(f"features are missing: {status}")
