@@ -24,7 +24,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from benchmarks import generators, servers
 from benchmarks.load import BenchmarkError
 from benchmarks.machine import machine, versions
-from benchmarks.measures import against, batches, candidates, cluster, floor, latency, reading, wide, workers
+from benchmarks.measures import against, batches, candidates, cluster, crowd, floor, latency, reading, startup, wide, workers
 from benchmarks.rows import Row
 from benchmarks.site import Site
 from benchmarks.sizes import FULL, QUICK, TINY, Sizes
@@ -39,8 +39,10 @@ MEASURES: Mapping[str, Callable[[Site], list[Row]]] = {
     "against": against.measure,
     "wide": wide.measure,
     "candidates": candidates.measure,
+    "crowd": crowd.measure,
     "cluster": cluster.measure,
     "workers": workers.measure,
+    "startup": startup.measure,
 }
 QUICK_MEASURES = ("floor",)
 WIDTH = 200
