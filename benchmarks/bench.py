@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import generators, servers
+from benchmarks.docs import write as write_docs
 from benchmarks.load import BenchmarkError
 from benchmarks.machine import machine, versions
 from benchmarks.measures import against, batches, candidates, cluster, crowd, floor, latency, reading, startup, wide, workers
@@ -56,7 +57,12 @@ def main(
     rounds: Annotated[int | None, typer.Option(min=1, help="Times everything is measured, in alternation. Default: 5.")] = None,
     cell_s: Annotated[float | None, typer.Option(min=0.01, help="Seconds one measurement takes, about. Default: 0.6.")] = None,
     seed: Annotated[int, typer.Option(help="Of the servers' random draws.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Where the result is written as JSON.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the result is written as JSON. Default: bench.json, quick.json or part.json in results/.")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Folder whose performance.md gets the table, and that gets the pictures: what `make bench` does.")
+    ] = None,
 ) -> None:
     """Measure what decisions cost, and judge it.
 
@@ -75,7 +81,8 @@ def main(
         raise typer.BadParameter(f"no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
     sizes = TINY if tiny else QUICK if quick else FULL
     sizes = replace(sizes, rounds=rounds or sizes.rounds, cell_s=cell_s or sizes.cell_s)
-    out = out or RESULTS / ("quick.json" if quick else "bench.json")
+    whole = sizes == FULL and chosen == list(MEASURES)
+    out = out or RESULTS / ("bench.json" if whole else "quick.json" if quick else "part.json")
     began, on = time.monotonic(), machine()
     try:
         rows, told = _measure(chosen, sizes, seed)
@@ -84,6 +91,8 @@ def main(
         raise typer.Exit(1) from None
     took_s = round(time.monotonic() - began, 1)
     _write(out, {**told, "machine": on, "took_s": took_s}, sizes, seed, rows)
+    if docs is not None:
+        write_docs(docs, rows, f"{datetime.now(UTC):%Y-%m-%d}, {on['processor']}, {on['cores']} cores, {on['system']}.")
     console = Console(width=max(Console().width, WIDTH), highlight=False)
     console.print(table([row for found in rows.values() for row in found]))
     console.print(

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks import plots
 from benchmarks.cells import Cell
+from benchmarks.docs import BEGIN, END, replaced
+from benchmarks.profile import shares
 from benchmarks.rows import Limit, Row, Spread, at_least, at_most, below, ratios, summary
 from benchmarks.table import figure, markdown
 
@@ -54,3 +59,23 @@ def test_a_table_shows_median_range_and_verdict() -> None:
     assert figure(row(None, 1.85, 1.8, 1.913)) == "1.85× (1.80 to 1.91)"
     assert figure(row(None, 1234.5, unit="B")) == "1,234 B"
     assert "| it | 2.10× | ≤ 1.9×: missed |" in markdown([row(at_most(1.9), 2.1)])
+
+
+def test_the_table_of_a_page_is_replaced_and_all_else_stays() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replaced(page, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    with pytest.raises(ValueError, match="table"):
+        replaced("no marks", "new")
+
+
+def test_pictures_are_drawn_of_what_was_measured(tmp_path: Path) -> None:
+    beside = {"p50 ms": 1.0, "p99 ms": 2.0}
+    points = [Row("it", Spread.of([x]), "ms", "nobody", 1, beside=beside, x=x) for x in (1.0, 10.0)]
+    drawn = plots.save(tmp_path, {"latency": points, "crowd": [*points, row(None, 1.0)], "candidates": []})
+    assert [file.name for file in drawn] == ["performance-latency.png", "performance-crowd.png"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in drawn)
+
+
+def test_a_sample_counts_for_the_innermost_part_that_is_ours() -> None:
+    folded = "run (asyncio/runners.py:1);score (serving/service/bandit.py:9);solve (numpy/linalg/linalg.py:2) 3\nmain (threading.py:1) 1\n"
+    assert shares(folded) == {"serving/service: checks, the use case": 0.75, "event loop and the rest": 0.25}
