@@ -1,7 +1,7 @@
 """Where a Score's time goes: the worker sampled under load by py-spy (`pip install py-spy`), as shares by part of the program.
 
-A sample counts for the innermost frame that belongs to a part: what NumPy, protobuf or a C library does for it is the part's own. The
-threads of gRPC's core run no Python and are seen only in the last line.
+A sample of a thread that runs counts for the innermost frame that belongs to a part: what NumPy, protobuf or the kernel does for it is
+the part's own.
 """
 
 from __future__ import annotations
@@ -23,37 +23,44 @@ from benchmarks.site import Site
 from benchmarks.sizes import QUICK
 
 PARTS: Sequence[tuple[str, str]] = (
-    ("policies/", "policies: posterior, score, draw"),
-    ("features/", "features: keys, decoding, transforms"),
-    ("serving/redis/", "serving/redis: packing, scripts, connection"),
-    ("serving/service/", "serving/service: checks, the use case"),
-    ("serving/transport/", "serving/transport: parse, render, status"),
-    ("serving/", "serving: the rest"),
+    ("gc_collect_main", "Python's garbage collector"),
+    ("(policies/", "policies: posterior, score, draw"),
+    ("(features/", "features: keys, decoding, transforms"),
+    ("(serving/redis/", "serving/redis: packing, scripts, connection"),
+    ("(serving/service/", "serving/service: checks, the use case"),
+    ("(serving/transport/", "serving/transport: parse, render, status"),
+    ("(serving/", "serving: the rest"),
     ("redis/", "redis-py"),
+    ("cygrpc", "gRPC's core: HTTP/2, its sockets and threads"),
     ("grpc/", "grpcio: handlers, messages"),
-    ("asyncio/", "asyncio"),
+    ("uvloop/", "uvloop: sockets to Redis, turns of the loop"),
 )
-"""Folder and name of each part, most particular first."""
+"""What a frame of each part has in it, ``function (file:line)``; most particular first."""
 
-OTHER = "event loop and the rest"
+WAITING = ("epoll_wait", "epoll_pwait", "PyThread_acquire_lock_timed", "outlive_parent_by", "pthread_cond", "futex")
+"""What one of the innermost frames of a thread that only waits has in it: py-spy counts them too when it looks into C libraries."""
+
+INNERMOST = 5
+OTHER = "the rest"
 PILOT_CALLS = 400
 
 
 def shares(folded: str) -> dict[str, float]:
-    """Part → share of all samples, largest first, of stacks as py-spy folds them: ``outer;...;inner count``."""
+    """Part → share of the samples of threads that ran, largest first, of stacks as py-spy folds them: ``outer;...;inner count``."""
     counts: Counter[str] = Counter()
     for line in folded.splitlines():
         stack, _, count = line.rpartition(" ")
-        counts[_part(stack.split(";"))] += int(count)
+        frames = stack.split(";")
+        if not any(mark in frame for frame in frames[-INNERMOST:] for mark in WAITING):
+            counts[_part(frames)] += int(count)
     total = counts.total()
     return {part: count / total for part, count in counts.most_common()}
 
 
 def _part(frames: Sequence[str]) -> str:
     for frame in reversed(frames):
-        where = frame.partition("(")[2]
-        for folder, name in PARTS:
-            if where.startswith(folder) or f"/{folder}" in where:
+        for mark, name in PARTS:
+            if mark in frame:
                 return name
     return OTHER
 
@@ -64,8 +71,7 @@ def _sample(site: Site, py_spy: str, in_flight: int, seconds: float) -> str:
     pilot = site.send(server, Load(scores, PILOT_CALLS, in_flight))
     calls = round(PILOT_CALLS * (seconds + 2.0) / pilot.wall_s)
     folded = site.folder / "folded"
-    options = ["--pid", worker.pid, "--rate", 250, "--duration", round(seconds), "--format", "raw", "--output", folded, "--nonblocking"]
-    before = {thread.id: thread.user_time + thread.system_time for thread in worker.threads()}
+    options = ["--pid", worker.pid, "--rate", 250, "--duration", round(seconds), "--format", "raw", "--output", folded, "--native"]
     with subprocess.Popen([py_spy, "record", *map(str, options)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as sampling:
         cpu = cpu_s(server.workers)
         site.send(server, Load(scores, calls, in_flight))
@@ -73,12 +79,9 @@ def _sample(site: Site, py_spy: str, in_flight: int, seconds: float) -> str:
         _, said = sampling.communicate(timeout=seconds + 30)
     if sampling.returncode != 0:
         raise BenchmarkError(f"py-spy failed:\n{said}")
-    spent = {thread.id: thread.user_time + thread.system_time - before.get(thread.id, 0.0) for thread in worker.threads()}
-    loop = spent[worker.pid] / sum(spent.values())
     each_us = 1e6 * cpu / calls
-    lines = [f"| {part} | {share:.0%} | {share * loop * each_us:.0f} |" for part, share in shares(folded.read_text()).items()]
-    lines.append(f"| gRPC's core, in threads of its own | | {(1 - loop) * each_us:.0f} |")
-    return "\n".join(["| where | share of the loop's thread | µs a Score |", "|---|---|---|", *lines, f"| all | | {each_us:.0f} |"])
+    lines = [f"| {part} | {share:.0%} | {share * each_us:.0f} |" for part, share in shares(folded.read_text()).items()]
+    return "\n".join(["| where | share | µs a Score |", "|---|---|---|", *lines, f"| all | | {each_us:.0f} |"])
 
 
 def main(
