@@ -39,8 +39,8 @@ def _load(axes: Axes, points: Sequence[Row]) -> None:
         y = [row.beside[f"{name} ms"] for row in points]
         axes.plot(x, y, color=colour, linewidth=2.2, marker="o")
         axes.annotate(name, (x[-1], y[-1]), (7, 0), textcoords="offset points", va="center", color=colour, fontweight="bold")
-    axes.set_yscale("log")
     axes.set_xlim(left=0.0)
+    axes.set_ylim(bottom=0.0)
 
 
 def _candidates(axes: Axes, points: Sequence[Row]) -> None:
