@@ -1,119 +1,102 @@
-"""Closed-loop load from outside the server: so many calls in flight, each answered before its place is taken by the next.
+"""Load from outside the server: which messages, how many at once or how often, and who can send them.
 
-The compiled generator sends one message over and over; the Python one sends any. Both speak over one connection, in bytes.
+Three generators speak the same few words (`Load` in, `Answers` out): the compiled one of `loadgen/`, built when Go is on PATH; h2load,
+which sends one message over and over, so that every call is about the same person; and a Python loop, whose own time is in what it
+measures. Each load goes to the first of them that can send it, and every result says which that was.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
 
-import grpc
-import numpy as np
-import psutil
-
-from benchmarks.servers import BenchmarkError, Server
 from policies.types import Floats
 
-_DEADLINE_S = 5.0
+DEADLINE_S = 5.0
+"""Of each call."""
+
+TIMEOUT_S = 300.0
+"""Of one load: whatever happens, it ends."""
+
+
+class BenchmarkError(Exception):
+    """Nothing can be measured, or what was measured is not what was asked for."""
+
+
+class Message(NamedTuple):
+    """One request: full name of its method (over HTTP: path), and its bytes."""
+
+    method: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One kind of call at one width, once.
+class Load:
+    """What to send and how.
 
     Args:
-        seconds: (n,) how long each call took, as its sender saw it.
-        cpu_s: CPU the server's worker spent meanwhile.
-        store_cpu_s: CPU its Redis spent meanwhile, in all its threads.
+        messages: sent in turn, over and over.
+        calls: how many to make.
+        in_flight: calls under way at once, each answered before its place is taken by the next (closed loop).
+        connections: that share the calls in turn.
+        rate: calls a second, at random moments and whether or not earlier ones are answered (open loop); each call's time counts from
+            the moment it was meant to begin. None: closed loop.
+        seed: of those moments.
+        protocol: ``unary`` or ``stream`` of gRPC, or ``http``: POST of JSON.
+        distinct: whether every message must be sent, or replies are wanted: sending one over and over will not do.
+    """
+
+    messages: Sequence[Message]
+    calls: int
+    in_flight: int = 1
+    connections: int = 1
+    rate: float | None = None
+    seed: int = 1
+    protocol: Literal["unary", "stream", "http"] = "unary"
+    distinct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What came of a load.
+
+    Args:
+        seconds: (calls,) how long each took, as its sender saw it.
+        replies: (calls,) in the order of the calls; empty when the generator keeps none.
+        wall_s: from the first call to the last answer.
     """
 
     seconds: Floats
-    cpu_s: float
-    store_cpu_s: float
+    replies: Sequence[bytes]
+    wall_s: float
 
 
-def h2load() -> str | None:
-    """The compiled generator (nghttp2-client), if this machine has it."""
-    return shutil.which("h2load")
+class Generator(Protocol):
+    """Sends a load; ends by itself. Every answer was OK and not empty, or it raises."""
+
+    @property
+    def name(self) -> str:
+        """As results call it."""
+
+    def can(self, load: Load) -> bool:
+        """Whether it knows how to send that."""
+
+    def send(self, address: str, load: Load) -> Answers:
+        """Send it all to a server at ``host:port``.
+
+        Raises:
+            BenchmarkError: an answer was missing, empty or an error.
+        """
 
 
-async def measured(server: Server, load: Callable[[], Awaitable[Floats]]) -> Cell:
-    """Run a load and say what it took."""
-    worker, store = _cpu_s(server.worker), _cpu_s(server.store)
-    seconds = await load()
-    return Cell(seconds, _cpu_s(server.worker) - worker, _cpu_s(server.store) - store)
+def first_that_can(generators: Sequence[Generator], load: Load) -> Generator:
+    """Who sends a load.
 
-
-async def repeated(address: str, method: str, message: bytes, calls: int, width: int, program: str | None) -> Floats:
-    """(calls,) seconds each took: one message again and again, by h2load, or from here when there is no such program."""
-    if program is not None:
-        return await asyncio.to_thread(_by_h2load, program, f"http://{address}{method}", message, calls, width)
-    async with grpc.aio.insecure_channel(address) as channel:
-        return await each(channel, method, [message] * calls, width)
-
-
-async def each(channel: grpc.aio.Channel, method: str, messages: Sequence[bytes], width: int, answer: bytes | None = None) -> Floats:
-    """(n,) seconds each message took.
-
-    Args:
-        answer: the one right answer to all of them; None: whatever is no error.
+    Raises:
+        BenchmarkError: nobody can.
     """
-    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-    waiting = iter(messages)
-    seconds: list[float] = []
-
-    async def one_place() -> None:
-        for message in waiting:
-            start = time.perf_counter()
-            got = await call(message, timeout=_DEADLINE_S)
-            seconds.append(time.perf_counter() - start)
-            if answer is not None and got != answer:
-                raise BenchmarkError(f"{method} answered {got!r}")
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(width):
-            group.create_task(one_place())
-    return np.array(seconds)
-
-
-def _by_h2load(program: str, url: str, message: bytes, calls: int, width: int) -> Floats:
-    with tempfile.TemporaryDirectory() as folder:
-        body, log = Path(folder, "body"), Path(folder, "log")
-        body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)  # gRPC: not compressed, so long
-        command = [
-            program,
-            "--clients=1",
-            f"--requests={calls}",
-            f"--max-concurrent-streams={width}",
-            f"--data={body}",
-            f"--log-file={log}",
-        ]
-        for header in ("content-type: application/grpc", "te: trailers", f"grpc-timeout: {_DEADLINE_S:g}S"):
-            command += ["-H", header]
-        said = subprocess.run([*command, url], capture_output=True, text=True, check=False).stdout
-        rows = [line.split("\t") for line in log.read_text().splitlines()]
-    # gRPC answers 200 whatever went wrong; but only what went well comes with a message, whose length prefix alone is five bytes.
-    data = re.search(r"\((\d+)\) data", said)
-    if len(rows) != calls or any(row[1] != "200" for row in rows) or data is None or int(data[1]) < 6 * calls:
-        raise BenchmarkError(f"h2load did not get {calls} answers:\n{said}")
-    return np.array([int(row[2]) for row in rows]) / 1e6
-
-
-def _cpu_s(process: psutil.Process | None) -> float:
-    """CPU seconds a process has spent so far, in user and kernel, in all its threads."""
-    if process is None:
-        return 0.0
-    if sys.platform == "linux":
-        # clock_getcpuclockid(3), which Python does not offer: to the nanosecond, where cpu_times counts in steps of 10 ms.
-        return time.clock_gettime(~process.pid << 3 | 2)
-    times = process.cpu_times()
-    return times.user + times.system
+    for generator in generators:
+        if generator.can(load):
+            return generator
+    raise BenchmarkError(f"no load generator here can send {load.protocol}")

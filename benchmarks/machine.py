@@ -26,15 +26,14 @@ def machine() -> dict[str, object]:
     }
 
 
-def versions(redis_url: str, h2load: str | None) -> dict[str, str]:
+def versions(redis_url: str, generators: str) -> dict[str, str]:
     """Of all that takes part."""
     with redis.Redis.from_url(redis_url) as client:
         told = client.info("server")
     store = str(told.get("server_name", "redis"))
     said = {"python": platform.python_version(), store: str(told.get(f"{store}_version", told["redis_version"]))}
     said |= {name: version(name) for name in _PACKAGES}
-    if h2load is not None:
-        said["h2load"] = _said(h2load, "--version")
+    said |= {"go": _said("go", "version"), "h2load": _said("h2load", "--version"), "generators": generators}
     return said | {"commit": _said("git", "-C", str(_ROOT), "describe", "--always", "--dirty")}
 
 

@@ -1,4 +1,4 @@
-"""What is measured: ooml as `ooml up` brings it up, and the echo beside it; one worker each, every server a process of its own."""
+"""What is measured: ooml, the echo beside it; every server a process of its own."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ooml.bandit.v1 import bandit_pb2 as pb
+from ooml.bandit.v1 import bandit_pb2_grpc
 
+from benchmarks.load import BenchmarkError
 from cli.embedded import EmbeddedServer, bundled_server
 
-SETTINGS = {"host": "127.0.0.1", "port": 0, "workers": 1, "access_log": "off"}
+ROOT = Path(__file__).parent.parent
+SETTINGS: Mapping[str, object] = {"host": "127.0.0.1", "port": 0, "workers": 1, "access_log": "off"}
 """Of the server, over its defaults."""
+_OOML = (sys.executable, "-c", "from cli.main import app; app()")
 _STOP_S = 30
-
-
-class BenchmarkError(Exception):
-    """Nothing can be measured, or what was measured is not what was asked for."""
+_SERVING_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,58 +34,190 @@ class Server:
     """One server under load.
 
     Args:
-        address: ``host:port`` of its gRPC.
-        worker: the process that answers; its CPU is what a call costs.
-        store: the process of its Redis, if it has one.
+        address: ``host:port`` it answers at.
+        workers: the processes that answer; their CPU is what a call costs.
+        stores: the processes of its Redis, if it has one.
     """
 
     address: str
-    worker: psutil.Process
-    store: psutil.Process | None = None
+    workers: tuple[psutil.Process, ...]
+    stores: tuple[psutil.Process, ...] = ()
 
 
 @contextmanager
-def store(folder: Path) -> Iterator[EmbeddedServer]:
+def store(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[EmbeddedServer]:
     """The bundled Valkey (else one on PATH), with settings that keep what it acknowledged."""
-    with EmbeddedServer(folder / "store", program=bundled_server()) as server:
+    with EmbeddedServer(folder, program=bundled_server(), settings=settings) as server:
         yield server
 
 
 @contextmanager
-def ooml(redis: EmbeddedServer, folder: Path, seed: int) -> Iterator[Server]:
-    """`ooml up` on a Redis: the feature repository applied and materialised with its sample, `policy_repo` live."""
+def up(redis: EmbeddedServer, folder: Path, seed: int) -> Iterator[Server]:
+    """`ooml up` on a Redis: the feature repository applied and materialised with the data of the folder, `policy_repo` live."""
     given = {**SETTINGS, "redis_url": redis.url, "seed": seed}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OOML_")}
-    environment |= {f"OOML_{name.upper()}": str(value) for name, value in given.items()}
-    log = folder / "up.log"
-    command = [sys.executable, "-c", "from cli.main import app; app()", "up", "--data-dir", str(folder / "data")]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file, text=True)
-    with process:
-        try:
-            said = dict(word.split("=", 1) for word in _line(process).split() if "=" in word)
-            if "grpc" not in said:
-                raise BenchmarkError(f"`ooml up` failed; its log ends:\n{log.read_text()[-2000:]}")
-            yield Server(said["grpc"], _worker(process.pid), psutil.Process(redis.pid))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(_STOP_S)
+    with _ooml(["up", "--data-dir", str(folder)], given, folder / "up.log") as (process, address):
+        yield Server(address, _workers(process, 1), _processes(redis))
+
+
+@contextmanager
+def serve(
+    stores: Sequence[EmbeddedServer],
+    log: Path,
+    *,
+    workers: int = 1,
+    seed: int = 1,
+    settings: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """`ooml serve` on what lies in a Redis already; several stores are a cluster. Entered once it says that it serves."""
+    given = {**SETTINGS, "redis_url": stores[0].url, "redis_cluster": len(stores) > 1, "workers": workers, "seed": seed, **(settings or {})}
+    with _ooml(["serve"], given, log, environment) as (process, address):
+        wait_serving(address)
+        yield Server(address, _workers(process, workers), _processes(*stores))
 
 
 @contextmanager
 def echo() -> Iterator[Server]:
     """The floor: what the same messages cost with nothing in between."""
-    command = [sys.executable, "-m", "benchmarks.echo"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Server(f"127.0.0.1:{int(_line(process))}", psutil.Process(process.pid))
+    with program("benchmarks.echo") as (process, said):
+        yield Server(f"127.0.0.1:{int(said)}", (psutil.Process(process.pid),))
+
+
+@contextmanager
+def program(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None, log: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A Python program that says one line once it is ready, and ends with its stdin.
+
+    Raises:
+        BenchmarkError: it ended without a word.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    with (log or Path(os.devnull)).open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+        )
+    with process:
+        said = _line(process)
+        if not said:
+            raise BenchmarkError(f"{module} failed" + _tail(log))
+        yield process, said.strip()
+
+
+def output(module: str, *arguments: str, environment: Mapping[str, str], log: Path) -> str:
+    """What a Python program prints until it ends.
+
+    Raises:
+        BenchmarkError: it failed.
+    """
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", module, *arguments]
+        ran = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=file, text=True, check=False
+        )
+    if ran.returncode != 0:
+        raise BenchmarkError(f"{module} failed" + _tail(log))
+    return ran.stdout
+
+
+@contextmanager
+def baseline(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """The afternoon's work: `benchmarks.baseline.app`, its state in a folder."""
+    folder.mkdir()
+    with program("benchmarks.baseline.app", str(folder), environment=environment, log=folder / "app.log") as (process, said):
+        yield Server(f"127.0.0.1:{int(said)}", (psutil.Process(process.pid),))
+
+
+def apply(policies: Path, redis_url: str) -> None:
+    """`ooml apply`, live at once.
+
+    Raises:
+        BenchmarkError: they were refused.
+    """
+    command = [*_OOML, "apply", str(policies), "--dev", "--redis-url", redis_url]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if ran.returncode != 0:
+        raise BenchmarkError(f"`ooml apply` failed:\n{ran.stderr}")
+
+
+def wait_scoring(server: Server, request: pb.ScoreRequest) -> None:
+    """Return once a server has taken up the policy a request names.
+
+    Raises:
+        BenchmarkError: it does not.
+    """
+    deadline = time.monotonic() + _SERVING_S
+    with grpc.insecure_channel(server.address) as channel:
+        stub = bandit_pb2_grpc.BanditServiceStub(channel)
+        while time.monotonic() < deadline:
+            with suppress(grpc.RpcError):
+                stub.Score(request, timeout=5.0)
+                return
+            time.sleep(0.05)
+    raise BenchmarkError(f"policy {request.policy} is not served within {_SERVING_S} s")
+
+
+def wait_serving(address: str) -> None:
+    """Return once a server says that it serves.
+
+    Raises:
+        BenchmarkError: it does not.
+    """
+    deadline = time.monotonic() + _SERVING_S
+    with grpc.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while time.monotonic() < deadline:
+            with suppress(grpc.RpcError):
+                if stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0).status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            time.sleep(0.005)
+    raise BenchmarkError(f"the server at {address} does not serve within {_SERVING_S} s")
+
+
+@contextmanager
+def _ooml(
+    arguments: Sequence[str], settings: Mapping[str, object], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A run of `ooml`, and the gRPC address it said; only the settings given count."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OOML_")}
+    given = {f"OOML_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [*_OOML, *arguments]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**clean, **given, **(environment or {})}, stdout=subprocess.PIPE, stderr=file, text=True
+        )
+    with process:
+        try:
+            said = dict(word.split("=", 1) for word in _line(process).split() if "=" in word)
+            if "grpc" not in said:
+                raise BenchmarkError(f"`ooml {arguments[0]}` failed" + _tail(log))
+            yield process, said["grpc"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(_STOP_S)
 
 
 def _line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline() if process.stdout is not None else ""
 
 
-def _worker(supervisor: int) -> psutil.Process:
-    workers = [child for child in psutil.Process(supervisor).children() if "serving.main" in child.cmdline()]
-    if len(workers) != 1:
-        raise BenchmarkError(f"one worker was asked for, and {len(workers)} run")
-    return workers[0]
+def _tail(log: Path | None) -> str:
+    return "" if log is None else f"; its log ends:\n{log.read_text(errors='replace')[-2000:]}"
+
+
+def _processes(*redis: EmbeddedServer) -> tuple[psutil.Process, ...]:
+    return tuple(psutil.Process(server.pid) for server in redis)
+
+
+def _workers(supervisor: subprocess.Popen[str], count: int) -> tuple[psutil.Process, ...]:
+    workers = tuple(child for child in psutil.Process(supervisor.pid).children() if "serving.main" in child.cmdline())
+    if len(workers) != count:
+        raise BenchmarkError(f"{count} workers were asked for, and {len(workers)} run")
+    return workers

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Annotated, TextIO
 from urllib.parse import urlsplit
 
@@ -102,7 +102,7 @@ def up(settings: UpSettings) -> Iterator[Up]:
         url = stack.enter_context(redis_url(data_dir / "redis", settings.redis_port))
         server_settings = load(**{**settings.server, "redis_url": url, "feature_repo": settings.feature_repo})
         logs.configure(server_settings, "supervisor", settings.log)
-        environment = _environment(data_dir, url)
+        environment = feast_environment(data_dir, url)
         features = None
         if settings.feature_repo is not None:
             (settings.write_data or _write_sample)(data_dir)
@@ -303,7 +303,7 @@ def _wait_serving(server: _Server, deadline: float) -> None:
     raise UpError(f"the server does not serve within {READY_WITHIN_S:g} s; its log says why")
 
 
-def _environment(data_dir: Path, url: str) -> dict[str, str]:
+def feast_environment(data_dir: Path, url: str) -> dict[str, str]:
     """What the feature repository, and whoever reads it, needs to find the data, the registry and Redis."""
     parts = urlsplit(url)
     feast = f"{parts.hostname}:{parts.port or USUAL_REDIS_PORT}"
@@ -321,16 +321,24 @@ def _environment(data_dir: Path, url: str) -> dict[str, str]:
     }
 
 
-def _write_sample(folder: Path) -> None:
-    """The feature repository's sample, as of now; what lies there already stays."""
-    if (folder / "tasks.parquet").exists():
-        return
+def sample_data() -> ModuleType:
+    """The feature repository's `sample_data`, which no package holds.
+
+    Raises:
+        UpError: it is missing.
+    """
     spec = importlib.util.spec_from_file_location("sample_data", ROOT / "feature_repo" / "sample_data.py")
     if spec is None or spec.loader is None:
         raise UpError("feature_repo/sample_data.py is missing")
-    sample = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sample)
-    sample.write(folder, datetime.now(UTC))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _write_sample(folder: Path) -> None:
+    """The feature repository's sample, as of now; what lies there already stays."""
+    if not (folder / "tasks.parquet").exists():
+        sample_data().write(folder, datetime.now(UTC))
 
 
 def _free(port: int) -> int:

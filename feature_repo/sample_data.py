@@ -18,11 +18,21 @@ MOMENT = pa.timestamp("us", tz="UTC")
 """Microseconds: DuckDB cannot materialise Feast's nanoseconds."""
 
 
-def tasks(now: datetime = NOON) -> pa.Table:
+def user_name(user: int) -> str:
+    """The user_id of the user of that number."""
+    return f"user-{user:02d}"
+
+
+def task_name(user: int, task: int) -> str:
+    """The task_id of a user's task of that number."""
+    return f"{user_name(user)}-task-{task:02d}"
+
+
+def tasks(now: datetime = NOON, users: int = USERS) -> pa.Table:
     """Tasks of every user, up to a year old; half are due within a week either way, half of those by date alone."""
     rng = np.random.default_rng(SEED)
     rows = []
-    for i in range(USERS * TASKS_EACH):
+    for i in range(users * TASKS_EACH):
         created = now - timedelta(seconds=int(rng.integers(60, 364 * 86_400)))
         has_due, has_time = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
         due = now + timedelta(minutes=int(rng.integers(-7 * 1440, 7 * 1440)))
@@ -30,7 +40,7 @@ def tasks(now: datetime = NOON) -> pa.Table:
             due = due.replace(hour=0, minute=0, second=0, microsecond=0)
         rows.append(
             {
-                "task_id": f"user-{i // TASKS_EACH:02d}-task-{i % TASKS_EACH:02d}",
+                "task_id": task_name(i // TASKS_EACH, i % TASKS_EACH),
                 "created_at": created,
                 "due_at": due if has_due else None,
                 "due_has_time": has_time if has_due else None,
@@ -44,25 +54,25 @@ def tasks(now: datetime = NOON) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(names, types, strict=True))))
 
 
-def user_activity(now: datetime = NOON) -> pa.Table:
+def user_activity(now: datetime = NOON, users: int = USERS) -> pa.Table:
     """How much each user did in the seven days before."""
     rng = np.random.default_rng(SEED)
     return pa.table(
         {
-            "user_id": pa.array([f"user-{u:02d}" for u in range(USERS)]),
-            "tasks_done_7d": pa.array(rng.integers(0, 40, USERS)),
-            "response_rate_7d": pa.array(rng.random(USERS).astype(np.float32)),
-            "event_timestamp": pa.array([now - timedelta(seconds=60)] * USERS, type=MOMENT),
-            "created": pa.array([now] * USERS, type=MOMENT),
+            "user_id": pa.array([user_name(u) for u in range(users)]),
+            "tasks_done_7d": pa.array(rng.integers(0, 40, users)),
+            "response_rate_7d": pa.array(rng.random(users).astype(np.float32)),
+            "event_timestamp": pa.array([now - timedelta(seconds=60)] * users, type=MOMENT),
+            "created": pa.array([now] * users, type=MOMENT),
         }
     )
 
 
-def write(folder: Path, now: datetime = NOON) -> None:
+def write(folder: Path, now: datetime = NOON, users: int = USERS) -> None:
     """Write both as Parquet where `definitions` looks for them."""
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(tasks(now), folder / "tasks.parquet", coerce_timestamps="us")
-    pq.write_table(user_activity(now), folder / "user_activity.parquet", coerce_timestamps="us")
+    pq.write_table(tasks(now, users), folder / "tasks.parquet", coerce_timestamps="us")
+    pq.write_table(user_activity(now, users), folder / "user_activity.parquet", coerce_timestamps="us")
 
 
 if __name__ == "__main__":

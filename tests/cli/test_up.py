@@ -18,7 +18,7 @@ import pytest
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1.bandit_pb2_grpc import BanditServiceStub
 
-from cli.up import ROOT, _environment
+from cli.up import ROOT, feast_environment
 
 README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
@@ -43,7 +43,7 @@ class Running:
     def __init__(self, address: str, redis_url: str, repo: Path, data: Path, log: Path) -> None:
         self.grpc = address
         self.repo, self.data, self._log = repo, data, log
-        self.environment = {**os.environ, **_environment(data, redis_url)}
+        self.environment = {**os.environ, **feast_environment(data, redis_url)}
 
     def run(self, *command: str, program: str = "") -> str:
         """What a command prints, run in the feature repository as `. ./env.sh` would have it."""

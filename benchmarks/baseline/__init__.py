@@ -1,0 +1,5 @@
+"""What a team builds in an afternoon, and what ooml is measured against: Feast's SDK, a bandit in the process, JSON on disk."""
+
+OOML, SDK = "ooml", "Feast's SDK"
+STORED, COMPUTED = "stored columns alone", "request-time features computed too"
+"""Who reads what in `reading`."""

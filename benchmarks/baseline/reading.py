@@ -1,0 +1,111 @@
+"""The same rows of features, read by ooml and by Feast's SDK in one process; run as ``python -m benchmarks.baseline.reading``.
+
+Prints one JSON object a line: who read what of how many candidates, seconds and CPU seconds of this process for one read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from feast import FeatureStore
+
+from benchmarks.baseline import COMPUTED, OOML, SDK, STORED
+from benchmarks.baseline.features import SERVICES, open_store
+from benchmarks.people import task_ids, user_id
+from features.reader import assemble, lookup
+from policies.types import ArmId, PolicyName, ScopeId
+from serving.ports import Query
+from serving.redis.connect import Client, connect
+from serving.redis.published import load
+from serving.redis.store import RedisDecisionStore
+
+Read = Callable[[str, Sequence[str]], Awaitable[Any]]
+"""Reads the features of a user's tasks."""
+
+
+async def ooml(client: Client, what: str) -> Read:
+    """How the server reads: the one place of the benchmark that knows its parts."""
+    published = (await load(client)).live(PolicyName("tips"))
+    if published is None or published.policy.plan is None:
+        raise LookupError("policy tips is not live")
+    policy, plan = published.policy, published.policy.plan
+    if what == STORED:
+        plan = replace(plan, features=(), transforms=())  # its rows are read and decoded, and that is all
+    store = RedisDecisionStore(client, "reading")
+    arms = (ArmId("task"),)
+
+    async def read(user: str, tasks: Sequence[str]) -> Any:
+        candidates: list[Mapping[str, str]] = [{"task_id": task} for task in tasks]
+        found = lookup(plan, {"user_id": user}, candidates)
+        snapshot = await store.read(Query(policy, ScopeId(user), arms, found.rows, None))
+        return assemble(plan, found, snapshot.rows, time.time(), 0.0, {}, [{}] * len(candidates)).x
+
+    return read
+
+
+def sdk(store: FeatureStore, what: str) -> Read:
+    """How the SDK reads, without a loop in between: the faster of its two ways when one read follows another."""
+    features = store.get_feature_service(SERVICES[what])
+
+    async def read(_: str, tasks: Sequence[str]) -> Any:
+        moment = {"request_time": time.time(), "utc_offset": 0.0} if what == COMPUTED else {}
+        return store.get_online_features(features, [{"task_id": task, **moment} for task in tasks]).to_dict()
+
+    return read
+
+
+async def run(users: int, counts: Sequence[int], rounds: int, cell_s: float) -> None:
+    """Read in alternation, and print."""
+    client = connect(os.environ["OOML_REDIS_URL"], cluster=False, timeout_s=5.0)
+    store = open_store()
+    readers: dict[tuple[str, str], Read] = {}
+    for what in (STORED, COMPUTED):
+        readers |= {(OOML, what): await ooml(client, what), (SDK, what): sdk(store, what)}
+    try:
+        for count in counts:
+            slates = [(user_id(user), task_ids(user, users, count)) for user in range(users)]
+            reads = {key: await _reads_in(read, slates, cell_s) for key, read in readers.items()}
+            for _ in range(rounds):
+                for key, read in readers.items():
+                    wall_s, cpu_s = await _once(read, slates, reads[key])
+                    took = {"who": key[0], "what": key[1], "count": count, "reads": reads[key], "wall_s": wall_s, "cpu_s": cpu_s}
+                    print(json.dumps(took), flush=True)
+    finally:
+        await client.aclose()
+
+
+async def _reads_in(read: Read, slates: Sequence[tuple[str, Sequence[str]]], seconds: float) -> int:
+    await _once(read, slates, 4)  # what is made at the first read is not counted
+    wall_s, _ = await _once(read, slates, 16)
+    return max(4, int(seconds / wall_s))
+
+
+async def _once(read: Read, slates: Sequence[tuple[str, Sequence[str]]], times: int) -> tuple[float, float]:
+    began, cpu = time.perf_counter(), time.process_time()
+    for user, tasks in itertools.islice(itertools.cycle(slates), times):
+        await read(user, tasks)
+    return (time.perf_counter() - began) / times, (time.process_time() - cpu) / times
+
+
+def main(
+    users: Annotated[int, typer.Option(help="Of the sample.")],
+    candidates: Annotated[list[int], typer.Option(help="How many to read the features of; may be repeated.")],
+    rounds: Annotated[int, typer.Option(help="In alternation.")] = 5,
+    cell_s: Annotated[float, typer.Option(help="Seconds each reads in a round.")] = 0.5,
+) -> None:
+    """Read features by ooml and by Feast's SDK, from the Redis and registry of the environment."""
+    uvloop.run(run(users, candidates, rounds, cell_s))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,72 @@
+"""A whole decision from ids, beside what a team builds in an afternoon (`benchmarks/baseline/app.py`), which keeps and logs nothing."""
+
+from __future__ import annotations
+
+import json
+
+from ooml.bandit.v1 import bandit_pb2 as pb
+
+from benchmarks import people, servers
+from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.load import BenchmarkError, Load, Message
+from benchmarks.measures.batches import check_batches, together
+from benchmarks.measures.floor import check_scores
+from benchmarks.rows import Limit, Row, at_least, calls_of, ratios, summary
+from benchmarks.site import BATCH, Site
+
+IN_FLIGHT = 16
+BASELINE = "baseline"
+TARGETS: dict[str, tuple[Limit | None, Limit]] = {
+    "Score, 16 in flight": (at_least(3.5), at_least(4.5)),
+    "BatchScore, 100 a call": (None, at_least(12)),
+}
+
+
+def measure(site: Site) -> list[Row]:
+    """Decisions for a CPU second, against the baseline's, both with durable settings of the store."""
+    server, scores = site.ooml, site.scores()
+    batches, posts = together(scores), [_post(message) for message in scores]
+    site.tell("starting the baseline")
+
+    def score(calls: int) -> Cell:
+        cell = site.send(server, Load(scores, calls, IN_FLIGHT))
+        check_scores(cell)
+        return cell
+
+    def batch(calls: int) -> Cell:
+        cell = site.send(server, Load(batches, calls, distinct=True), units=BATCH)
+        check_batches(cell)
+        return cell
+
+    with servers.baseline(site.folder / "baseline", site.feast("baseline")) as app:
+
+        def decide(calls: int) -> Cell:
+            cell = site.send(app, Load(posts, calls, IN_FLIGHT, protocol="http"))
+            if {len(json.loads(reply)["ranking"]) for reply in cell.replies} != {people.CANDIDATES}:
+                raise BenchmarkError("the baseline did not rank all candidates")
+            return cell
+
+        single, together_ = TARGETS
+        kinds = {BASELINE: Kind(decide), single: Kind(score), together_: Kind(batch, least=4)}
+        cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+    theirs = cells[BASELINE]
+    return [
+        Row(
+            what=f"decisions for a CPU second, {what}, against Feast's SDK, FastAPI, LinUCB in the process and JSON on disk",
+            figure=ratios(theirs, cells[what], lambda cell: cell.cpu_us),
+            unit="×",
+            generator=cells[what][0].generator,
+            calls=calls_of(cells[what]),
+            must=must,
+            reach=reach,
+            beside=summary(cells[what]) | summary(theirs, "baseline "),
+        )
+        for what, (must, reach) in TARGETS.items()
+    ]
+
+
+def _post(message: Message) -> Message:
+    """The same question, as the baseline understands it."""
+    request = pb.ScoreRequest.FromString(message.body)
+    asked = {"user_id": request.entities["user_id"], "tasks": [candidate.id for candidate in request.candidates]}
+    return Message("/decide", json.dumps(asked).encode())

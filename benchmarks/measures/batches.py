@@ -1,0 +1,77 @@
+"""What calling together saves: BatchScore and ScoreStream beside as many single Scores."""
+
+from __future__ import annotations
+
+from ooml.bandit.v1 import bandit_pb2 as pb
+
+from benchmarks import people
+from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.load import BenchmarkError, Load, Message
+from benchmarks.measures.floor import check_scores
+from benchmarks.rows import Limit, Row, at_least, calls_of, ratios, summary
+from benchmarks.site import BATCH, Site
+
+IN_FLIGHT = 16
+TARGETS: dict[str, tuple[Limit, Limit]] = {
+    "BatchScore, 100 a call, 1 in flight": (at_least(2.5), at_least(4)),
+    "ScoreStream, 16 in flight": (at_least(1.4), at_least(2)),
+}
+
+
+def measure(site: Site) -> list[Row]:
+    """Decisions for a CPU second of the worker, against single Scores with 16 in flight."""
+    server, scores = site.ooml, site.scores()
+    batches = together(scores)
+    streamed = [Message(people.STREAM, body) for _, body in scores]
+
+    def unary(calls: int) -> Cell:
+        cell = site.send(server, Load(scores, calls, IN_FLIGHT))
+        check_scores(cell)
+        return cell
+
+    def batch(calls: int) -> Cell:
+        cell = site.send(server, Load(batches, calls, distinct=True), units=BATCH)
+        check_batches(cell)
+        return cell
+
+    def stream(calls: int) -> Cell:
+        cell = site.send(server, Load(streamed, calls, IN_FLIGHT, protocol="stream"))
+        check_scores(cell)
+        return cell
+
+    alone, *others = "Score", *TARGETS
+    kinds = {alone: Kind(unary), others[0]: Kind(batch, least=4), others[1]: Kind(stream)}
+    cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+    return [
+        Row(
+            what=f"decisions for a CPU second, {what}, against single Scores",
+            figure=ratios(cells[alone], cells[what], lambda cell: cell.cpu_us),
+            unit="×",
+            generator=cells[what][0].generator,
+            calls=calls_of(cells[what]),
+            must=must,
+            reach=reach,
+            beside=summary(cells[what]) | summary(cells[alone], "alone "),
+        )
+        for what, (must, reach) in TARGETS.items()
+    ]
+
+
+def together(scores: list[Message]) -> list[Message]:
+    """Batches of 100, each beginning with another request."""
+    requests = [pb.ScoreRequest.FromString(body) for _, body in scores]
+    firsts = range(0, len(requests), max(1, len(requests) // 30))
+    batches = [[requests[(first + i) % len(requests)] for i in range(BATCH)] for first in firsts]
+    return [Message(people.BATCH, pb.BatchScoreRequest(requests=batch).SerializeToString()) for batch in batches]
+
+
+def check_batches(cell: Cell) -> None:
+    """Every request of every batch was decided.
+
+    Raises:
+        BenchmarkError: it was not.
+    """
+    for reply in cell.replies:
+        results = pb.BatchScoreResponse.FromString(reply).results
+        if len(results) != BATCH or not all(result.response.decision_id for result in results):
+            raise BenchmarkError("a Score of a batch was refused")

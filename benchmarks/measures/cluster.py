@@ -1,0 +1,49 @@
+"""Score on a Redis Cluster of three masters, where features lie in other slots than evidence."""
+
+from __future__ import annotations
+
+from benchmarks import servers
+from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.copies import copy
+from benchmarks.load import BenchmarkError, Load
+from benchmarks.measures.floor import check_scores
+from benchmarks.rows import Row, at_most, calls_of, ratios, summary
+from benchmarks.site import Site
+from cli.embedded import find_server
+from tests.servers import cluster
+
+IN_FLIGHT = 16
+
+
+def measure(site: Site) -> list[Row]:
+    """CPU of the worker, against the echo."""
+    site.ooml  # noqa: B018  brings up what is copied
+    echo, scores = site.echo, site.scores()
+    site.tell("starting three masters")
+    with cluster(site.folder / "cluster", find_server()) as masters:
+        copy(site.redis, masters.nodes[0], cluster=True)
+        with servers.serve(masters.nodes, site.folder / "cluster.log", seed=site.seed) as server:
+
+            def score(calls: int) -> Cell:
+                cell = site.send(server, Load(scores, calls, IN_FLIGHT))
+                check_scores(cell)
+                return cell
+
+            site.check_features(server)
+            kinds = {"ours": Kind(score), "echo": Kind(lambda calls: site.send(echo, Load(scores, calls, IN_FLIGHT)))}
+            cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+    ours, theirs = cells["ours"], cells["echo"]
+    if any(cell.store_cpu_s <= 0 for cell in ours):
+        raise BenchmarkError("the cluster did nothing")
+    return [
+        Row(
+            what=f"server CPU of Score on a cluster of three, {IN_FLIGHT} in flight, against the echo",
+            figure=ratios(ours, theirs, lambda cell: cell.cpu_us),
+            unit="×",
+            generator=ours[0].generator,
+            calls=calls_of(ours),
+            must=at_most(2.6),
+            reach=at_most(2.2),
+            beside=summary(ours) | summary(theirs, "echo "),
+        )
+    ]

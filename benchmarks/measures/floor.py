@@ -1,0 +1,99 @@
+"""Score and Reward beside a bare grpc.aio echo of the same messages: what a decision costs over what the wire alone costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+from ooml.bandit.v1 import bandit_pb2 as pb
+
+from benchmarks import people
+from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.load import BenchmarkError, Load
+from benchmarks.rows import Limit, Row, at_most, calls_of, ratios, summary
+from benchmarks.site import Site
+
+REWARDED = pb.RewardResponse(status=pb.REWARD_STATUS_APPLIED, value=1.0).SerializeToString()
+NO_DECISION = "0123456789abcdefghijklmnopqrstuvwxyz01"
+
+
+class What(NamedTuple):
+    """One thing measured: a call, so many in flight, on ooml over a store with that appendfsync, or (None) on the echo."""
+
+    call: str
+    in_flight: int
+    fsync: str | None
+
+
+# In this order: what is compared stands together and so runs within seconds.
+PLAN = tuple(
+    What(call, in_flight, fsync)
+    for call, in_flight, fsyncs in (
+        ("Score", 1, (None, "always", "everysec")),
+        ("Score", 16, (None, "always", "everysec")),
+        ("Reward", 1, (None, "always")),
+        ("Reward", 16, (None, "always")),
+    )
+    for fsync in fsyncs
+)
+
+TARGETS: dict[What, tuple[Limit, Limit]] = {
+    What("Score", 16, "everysec"): (at_most(1.9), at_most(1.6)),
+    What("Score", 16, "always"): (at_most(1.9), at_most(1.6)),
+    What("Score", 1, "everysec"): (at_most(2.3), at_most(2.0)),
+    What("Score", 1, "always"): (at_most(3.0), at_most(2.5)),
+    What("Reward", 16, "always"): (at_most(1.7), at_most(1.5)),
+}
+
+
+def measure(site: Site) -> list[Row]:
+    """A row for each of the plan that has a target: of CPU with 16 in flight, of p50 with one."""
+    kinds = {what: Kind(partial(_run, site, what)) for what in PLAN}
+    cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+    site.redis.config_set("appendfsync", "always")
+    return list(_rows(cells))
+
+
+def _rows(cells: dict[What, list[Cell]]) -> Iterator[Row]:
+    for what, (must, reach) in TARGETS.items():
+        ours, echo = cells[what], cells[what._replace(fsync=None)]
+        alone = what.in_flight == 1
+        yield Row(
+            what=f"{'p50' if alone else 'server CPU'} of {what.call}, {what.in_flight} in flight, against the echo, {what.fsync}",
+            figure=ratios(ours, echo, (lambda cell: cell.ms(50)) if alone else (lambda cell: cell.cpu_us)),
+            unit="×",
+            generator=ours[0].generator,
+            calls=calls_of(ours),
+            must=must,
+            reach=reach,
+            beside=summary(ours) | summary(echo, "echo "),
+        )
+
+
+def _run(site: Site, what: What, calls: int) -> Cell:
+    server = site.echo if what.fsync is None else site.ooml
+    if what.fsync is not None:
+        site.redis.config_set("appendfsync", what.fsync)
+    scores = site.scores()
+    if what.call == "Score":
+        cell = site.send(server, Load(scores, calls, what.in_flight))
+        if what.fsync is not None:
+            check_scores(cell)
+        return cell
+    decisions = [NO_DECISION] * calls if what.fsync is None else site.decisions(server, scores, calls)
+    cell = site.send(server, Load([people.reward(d) for d in decisions], calls, what.in_flight, distinct=True))
+    if any(reply != REWARDED for reply in cell.replies):
+        raise BenchmarkError("a reward was not counted")
+    return cell
+
+
+def check_scores(cell: Cell) -> None:
+    """Every answer is a decision of its own.
+
+    Raises:
+        BenchmarkError: it is not.
+    """
+    ids = {pb.ScoreResponse.FromString(reply).decision_id for reply in cell.replies}
+    if len(ids) != len(cell.replies) or "" in ids:
+        raise BenchmarkError(f"{len(cell.replies)} calls of Score made {len(ids)} decisions")

@@ -1,0 +1,54 @@
+"""Reading features alone, beside Feast's own SDK: the same rows of the same Redis, in one process."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+from benchmarks import servers
+from benchmarks.baseline import COMPUTED, OOML, SDK, STORED
+from benchmarks.rows import Limit, Row, Spread, at_least
+from benchmarks.site import Site
+
+TARGETS: dict[tuple[str, int], tuple[Limit | None, Limit | None]] = {
+    (STORED, 10): (at_least(6), at_least(10)),
+    (STORED, 50): (at_least(5), at_least(10)),
+    (COMPUTED, 10): (None, None),
+    (COMPUTED, 50): (None, None),
+}
+Reads = dict[tuple[str, str, int], list[dict[str, float]]]
+
+
+def measure(site: Site) -> list[Row]:
+    """Times that one read is faster than the SDK's `get_online_features`, one after the other."""
+    site.ooml  # noqa: B018  brings up what is read
+    options = ["--users", site.sizes.users, "--rounds", site.sizes.rounds, "--cell-s", site.sizes.cell_s]
+    options += [word for count in sorted({count for _, count in TARGETS}) for word in ("--candidates", count)]
+    site.tell("in a process with Feast")
+    log = site.folder / "reading.log"
+    said = servers.output("benchmarks.baseline.reading", *map(str, options), environment=site.feast("reading"), log=log)
+    reads: Reads = defaultdict(list)
+    for line in said.splitlines():
+        read = json.loads(line)
+        reads[read["who"], read["what"], read["count"]].append(read)
+    return [_row(reads, what, count) for what, count in TARGETS]
+
+
+def _row(reads: Reads, what: str, count: int) -> Row:
+    ours, theirs = (reads[who, what, count] for who in (OOML, SDK))
+    must, reach = TARGETS[what, count]
+    beside = {
+        f"{who} {name}": 1e6 * Spread.of([read[key] for read in found]).median
+        for who, found in (("ooml", ours), ("SDK", theirs))
+        for name, key in (("µs", "wall_s"), ("CPU µs", "cpu_s"))
+    }
+    return Row(
+        what=f"features of {count} candidates, {what}, times faster than Feast's SDK",
+        figure=Spread.of([t["wall_s"] / o["wall_s"] for o, t in zip(ours, theirs, strict=True)]),
+        unit="×",
+        generator="in one process",
+        calls=round(sum(read["reads"] for read in ours)),
+        must=must,
+        reach=reach,
+        beside=beside,
+    )

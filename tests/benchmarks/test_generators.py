@@ -1,0 +1,93 @@
+"""Every generator of load, against the echo."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from ooml.bandit.v1 import bandit_pb2 as pb
+from ooml.bandit.v1.bandit_pb2_grpc import BanditServiceStub
+
+from benchmarks import generators, people, servers
+from benchmarks.load import BenchmarkError, Generator, Load, Message, first_that_can
+from benchmarks.python_load import PythonLoop
+
+pytestmark = pytest.mark.slow
+SCORES = people.scores(users=7)
+HERE = [name for name, program in (("loadgen", "go"), ("h2load", "h2load"), ("python", sys.executable)) if shutil.which(program)]
+"""Generators this machine can have; where Go or h2load is missing, what stands in for them is tested alone."""
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[str]:
+    with servers.echo() as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def all_generators() -> dict[str, Generator]:
+    return {generator.name.split(",")[0]: generator for generator in generators.available()}
+
+
+@pytest.fixture(params=HERE)
+def generator(request: pytest.FixtureRequest, all_generators: dict[str, Generator]) -> Generator:
+    return all_generators[request.param]
+
+
+@pytest.mark.parametrize("rate", [None, 400.0])
+def test_every_call_is_made_and_timed(generator: Generator, echo: str, rate: float | None) -> None:
+    answers = generator.send(echo, Load(SCORES, calls=50, in_flight=4, connections=2, rate=rate))
+    assert answers.seconds.shape == (50,)
+    assert (answers.seconds > 0).all()
+    assert answers.wall_s > (0.03 if rate else 0)
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name != "h2load"])
+def test_replies_come_in_the_order_of_the_messages_which_are_sent_in_turn(
+    name: str, all_generators: dict[str, Generator], echo: str
+) -> None:
+    answers = all_generators[name].send(echo, Load(SCORES, calls=20, in_flight=4, connections=3))
+    chosen = [pb.ScoreResponse.FromString(reply).candidate_id for reply in answers.replies]
+    assert chosen == [f"user-{k % 7:02d}-task-00" for k in range(20)]
+
+
+def test_a_call_that_fails_ends_the_load(generator: Generator, echo: str) -> None:
+    with pytest.raises(BenchmarkError):
+        generator.send(echo, Load([Message(f"{people.SERVICE}/Nothing", b"")], calls=50, in_flight=4))
+
+
+def test_a_message_each_is_more_than_h2load_can() -> None:
+    h2load = generators.H2load("h2load")
+    found: list[Generator] = [h2load, PythonLoop()]
+    assert first_that_can(found, Load(SCORES, 10)).name == "h2load, one person"
+    assert first_that_can(found, Load(SCORES, 10, distinct=True)).name == "python"
+    assert first_that_can(found, Load(SCORES, 10, protocol="stream")).name == "python"
+    with pytest.raises(BenchmarkError, match="stream"):
+        first_that_can([h2load], Load(SCORES, 10, protocol="stream"))
+
+
+def test_without_go_and_h2load_the_python_loop_remains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [generator.name for generator in generators.available()] == ["python"]
+
+
+def test_a_generator_that_does_not_build_is_told_of_and_done_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho no network >&2; exit 1\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    assert "loadgen" not in [generator.name for generator in generators.available()]
+    assert "no network" in capsys.readouterr().err
+
+
+def test_the_echo_answers_with_as_many_candidates_as_were_asked_about(echo: str) -> None:
+    with grpc.insecure_channel(echo) as channel:
+        reply = BanditServiceStub(channel).Score(pb.ScoreRequest.FromString(SCORES[0].body))
+    assert len(reply.ranking) == people.CANDIDATES

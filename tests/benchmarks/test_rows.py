@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import plots
+from benchmarks.cells import Cell
+from benchmarks.docs import BEGIN, END, replaced
+from benchmarks.profile import shares
+from benchmarks.rows import Limit, Row, Spread, at_least, at_most, below, ratios, summary
+from benchmarks.table import figure, markdown
+
+
+def cell(*seconds: float, cpu_s: float = 0.0, units: int = 0) -> Cell:
+    return Cell(np.array(seconds), (), sum(seconds), cpu_s, 0.0, units or len(seconds), "nobody")
+
+
+def row(limit: Limit | None, *values: float, unit: str = "×", reach: Limit | None = None) -> Row:
+    return Row("it", Spread.of(values), unit, "nobody", 3, limit, reach)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "verdict"),
+    [
+        (at_most(1.9), 1.9, "met"),
+        (at_most(1.9), 1.91, "missed"),
+        (below(10), 10.0, "missed"),
+        (below(10), 9.99, "met"),
+        (at_least(3.5), 3.5, "met"),
+        (at_least(3.5), 3.4, "missed"),
+    ],
+)
+def test_a_figure_is_met_or_missed_by_its_median(limit: Limit, value: float, verdict: str) -> None:
+    assert row(limit, 0.0, value, 100.0).verdict == verdict
+
+
+def test_what_must_be_and_what_is_hoped_for_are_judged_apart() -> None:
+    judged = row(at_most(2.0), 1.8, reach=at_most(1.5))
+    assert (judged.verdict, judged.reached) == ("met", "missed")
+    assert row(None, 1.8).verdict == ""
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    ours = [cell(4.0), cell(9.0), cell(2.0)]
+    echo = [cell(1.0), cell(3.0), cell(1.0)]
+    assert ratios(ours, echo, lambda c: c.ms(50)) == Spread(3.0, 2.0, 4.0)
+
+
+def test_percentiles_pool_the_calls_of_all_rounds_and_cpu_is_by_unit() -> None:
+    found = summary([cell(0.001, cpu_s=0.3, units=100), cell(0.002, 0.003, cpu_s=0.1, units=100)], "our ")
+    assert found["our p50 ms"] == pytest.approx(2.0)
+    assert found["our CPU µs"] == pytest.approx(2000.0)
+    assert "our store CPU µs" not in found
+
+
+def test_a_table_shows_median_range_and_verdict() -> None:
+    assert figure(row(None, 1.85, 1.8, 1.913)) == "1.85× (1.80 to 1.91)"
+    assert figure(row(None, 1234.5, unit="B")) == "1,234 B"
+    assert "| it | 2.10× | ≤ 1.9×: missed |" in markdown([row(at_most(1.9), 2.1)])
+
+
+def test_the_table_of_a_page_is_replaced_and_all_else_stays() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replaced(page, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    with pytest.raises(ValueError, match="table"):
+        replaced("no marks", "new")
+
+
+def test_pictures_are_drawn_of_what_was_measured(tmp_path: Path) -> None:
+    beside = {"p50 ms": 1.0, "p99 ms": 2.0}
+    points = [Row("it", Spread.of([x]), "ms", "nobody", 1, beside=beside, x=x) for x in (1.0, 10.0)]
+    drawn = plots.save(tmp_path, {"latency": points, "crowd": [*points, row(None, 1.0)], "candidates": []})
+    assert [file.name for file in drawn] == ["performance-latency.png", "performance-crowd.png"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in drawn)
+
+
+def test_a_sample_counts_for_the_innermost_part_that_is_ours_and_waiting_for_nothing() -> None:
+    folded = "run (asyncio/runners.py:1);score (serving/service/bandit.py:9);solve (numpy/linalg/linalg.py:2) 3\nmain (threading.py:1) 1\n"
+    folded += "poll (serving/main.py:1);epoll_wait (libc.so.6) 99\n"
+    assert shares(folded) == {"serving/service: checks, the use case": 0.75, "the rest": 0.25}
