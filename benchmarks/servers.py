@@ -22,7 +22,7 @@ from benchmarks.load import BenchmarkError
 from cli.embedded import EmbeddedServer, bundled_server
 
 ROOT = Path(__file__).parent.parent
-SETTINGS: Mapping[str, object] = {"host": "127.0.0.1", "port": 0, "workers": 1, "access_log": "off"}
+SETTINGS: Mapping[str, object] = {"host": "127.0.0.1", "port": 0, "workers": 1, "access_log": "off", "max_in_flight": 4096}
 """Of the server, over its defaults."""
 _OOML = (sys.executable, "-c", "from cli.main import app; app()")
 _STOP_S = 30

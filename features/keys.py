@@ -7,7 +7,7 @@ names, its type, its length and its bytes, then the project (the suffix).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from struct import Struct
 
 from features.plan import JoinKey, View
@@ -16,6 +16,15 @@ _HEAD = Struct("<II").pack
 _STRING, _INT32, _INT64 = 2, 3, 4
 _INTEGERS = {"int32": (_HEAD(_INT32, 4), Struct("<i").pack, 31), "int64": (_HEAD(_INT64, 8), Struct("<q").pack, 63)}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}").fullmatch
+
+
+def is_integer(text: str) -> bool:
+    """Whether a text is a whole number as entities are written."""
+    return _INTEGER(text) is not None
+
+
+_STRING_HEADS = tuple(_HEAD(_STRING, length) for length in range(1025))
+"""Of texts of all lengths that ids may have."""
 
 
 class BadEntityError(ValueError):
@@ -60,8 +69,14 @@ def key_of(view: View, own: Mapping[str, str], shared: Mapping[str, str]) -> byt
     return b"".join(parts)
 
 
+def keys_of(view: View, texts: Iterable[str]) -> list[bytes]:
+    """The keys of several rows of a view that has one join key, a string: what `key_of` gives for each."""
+    prefix, suffix, heads = view.key_prefix, view.key_suffix, _STRING_HEADS
+    return [b"".join((prefix, heads[len(data)], data, suffix)) for data in map(str.encode, texts)]
+
+
 def _integer(key: JoinKey, text: str) -> int | None:
-    if not _INTEGER(text):
+    if not is_integer(text):
         return None
     value, bits = int(text), _INTEGERS[key.dtype][2]
     return value if -(1 << bits) <= value < 1 << bits else None

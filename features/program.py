@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from features.plan import Plan
 from features.transforms import TRANSFORMS
+from policies.remember import remembered
 from policies.types import Floats, Ints
 
 Input = str | tuple[int, int]
 """Where a transform's input comes from: a name the request gives, or (view, column)."""
-
-_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,7 @@ class Program:
     Args:
         names: (F,) the vector's features.
         fields: per view its hash fields, the timestamp's first.
+        text_keys: per view its join key, if it has one and that is a string.
         texts: per view the columns that hold strings.
         copied: per view the features it stores and the columns they are.
         computed: feature, function and inputs of each transform in use.
@@ -34,6 +34,7 @@ class Program:
 
     names: tuple[str, ...]
     fields: tuple[tuple[bytes, ...], ...]
+    text_keys: tuple[str | None, ...]
     texts: tuple[tuple[int, ...], ...]
     copied: tuple[tuple[Ints, Ints], ...]
     computed: tuple[tuple[int, Callable[..., Floats], tuple[Input, ...]], ...]
@@ -45,27 +46,9 @@ class StalePlanError(ValueError):
     """A plan names a transform this build does not have in that version: the two were not made for each other."""
 
 
-_programs: dict[int, tuple[Plan, Program]] = {}
-
-
+@remembered
 def program_of(plan: Plan) -> Program:
-    """The program of a plan, made at its first use; remembered by identity, for hashing a plan costs more than reading it.
-
-    Raises:
-        StalePlanError.
-    """
-    known = _programs.get(id(plan))
-    if known is not None:
-        return known[1]
-    while len(_programs) >= _KEPT:
-        del _programs[next(iter(_programs))]
-    program = build(plan)
-    _programs[id(plan)] = plan, program  # holding the plan keeps its id its own
-    return program
-
-
-def build(plan: Plan) -> Program:
-    """The program of a plan.
+    """The program of a plan, made at its first use.
 
     Raises:
         StalePlanError.
@@ -95,6 +78,7 @@ def build(plan: Plan) -> Program:
     return Program(
         names=plan.vector,
         fields=tuple((view.timestamp_field, *(c.field for c in view.columns)) for view in plan.views),
+        text_keys=tuple(v.join_keys[0].name if [k.dtype for k in v.join_keys] == ["string"] else None for v in plan.views),
         texts=tuple(tuple(i for i, c in enumerate(view.columns) if c.dtype == "string") for view in plan.views),
         copied=tuple(copied),
         computed=tuple(computed),

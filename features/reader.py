@@ -1,4 +1,4 @@
-"""From a plan and a request to feature rows to read, and from their bytes to a table of features. Pure; on the path of every Score.
+"""From a plan and requests to feature rows to read, and from their bytes to a table of features. Pure; on the path of every Score.
 
 What is served equals what `get_historical_features` returns for the same moment, bit for bit, where nothing is imputed:
 
@@ -16,44 +16,65 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.keys import BadEntityError, key_of
+from features.keys import BadEntityError, key_of, keys_of
 from features.plan import Plan, View
 from features.program import program_of
-from features.values import decode_micros, decode_number, decode_string
-from policies.types import Floats
+from features.values import decode_moments, decode_numbers, decode_string
+from policies.types import Floats, Ints
 
 PRESENT, MISSING, EXPIRED = 0, 1, 2
 
 Row = tuple[bytes, tuple[bytes, ...]]
 """Key and hash fields of one stored row; the field of its timestamp comes first."""
 
+Fetched = Sequence[bytes | None]
+"""A row's values in the order of its fields, None where the store has none."""
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+
+class Lookup(NamedTuple):
     """The distinct rows a request needs, and who needs which.
 
     Args:
         rows: to fetch, those of one view together.
         first: index of each view's first row; one more entry marks the end.
-        uses: per view the (K,) rows of the candidates, counted from the view's first; None where all share its only row.
-        candidates: K.
+        uses: per view the (K,) rows of the candidates, counted from the view's first.
         violations: (path, what is wrong) of every mistake; with any, the rest is incomplete.
     """
 
     rows: Sequence[Row]
     first: tuple[int, ...]
-    uses: tuple[list[int] | None, ...]
-    candidates: int
+    uses: tuple[Sequence[int], ...]
     violations: tuple[tuple[str, str], ...]
+
+
+class Slate(NamedTuple):
+    """What one request gives to its features.
+
+    Args:
+        found: its lookup, without violations.
+        rows: per row of the lookup its values.
+        request_time: seconds since the epoch.
+        utc_offset_s: local time minus UTC, in seconds.
+        shared_fields: request fields sent for all candidates; finite.
+        candidate_fields: (K,) those sent for each alone; theirs win. Names that are no request fields of the plan are ignored.
+    """
+
+    found: Lookup
+    rows: Sequence[Fetched]
+    request_time: float
+    utc_offset_s: float
+    shared_fields: Mapping[str, float]
+    candidate_fields: Sequence[Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureTable:
-    """The features of K candidates.
+    """The features of K candidates: those of one slate, or of several laid end to end.
 
     Args:
         names: (F,) of the columns of ``x``: the plan's vector.
@@ -65,7 +86,7 @@ class FeatureTable:
     names: tuple[str, ...]
     x: Floats
     status: NDArray[np.uint8]
-    labels: Mapping[str, tuple[str | None, ...]]
+    labels: Mapping[str, Sequence[str | None]]
 
 
 def lookup(plan: Plan, shared_entities: Mapping[str, str], candidates: Sequence[Mapping[str, str]]) -> Lookup:
@@ -78,17 +99,22 @@ def lookup(plan: Plan, shared_entities: Mapping[str, str], candidates: Sequence[
     """
     rows: list[Row] = []
     first = [0]
-    uses: list[list[int] | None] = []
+    uses: list[Sequence[int]] = []
     violations: dict[tuple[str, str], None] = {}
     program = program_of(plan)
-    for view, fields in zip(plan.views, program.fields, strict=True):
+    for view, fields, text_key in zip(plan.views, program.fields, program.text_keys, strict=True):
+        if text_key is not None and (keys := _plain_keys(view, text_key, shared_entities, candidates)):
+            rows += [(key, fields) for key in keys]
+            first.append(len(rows))
+            uses.append(range(len(keys)) if len(keys) == len(candidates) else [0] * len(candidates))
+            continue
         places: dict[bytes, int] = {}
-        used: list[int] | None = None
+        used: Sequence[int] = [0] * len(candidates)
         if any(key.name in own for own in candidates for key in view.join_keys):
-            used = []
+            mine = used = []
             for k, own in enumerate(candidates):
                 try:
-                    used.append(places.setdefault(key_of(view, own, shared_entities), len(places)))
+                    mine.append(places.setdefault(key_of(view, own, shared_entities), len(places)))
                 except BadEntityError as bad:
                     violations.update(dict.fromkeys(_paths(bad, own, k)))
         else:
@@ -99,104 +125,118 @@ def lookup(plan: Plan, shared_entities: Mapping[str, str], candidates: Sequence[
         rows.extend((key, fields) for key in places)
         first.append(len(rows))
         uses.append(used)
-    return Lookup(rows, tuple(first), tuple(uses), len(candidates), tuple(violations))
+    return Lookup(rows, tuple(first), tuple(uses), tuple(violations))
 
 
-def assemble(
-    plan: Plan,
-    found: Lookup,
-    rows: Sequence[Sequence[bytes | None]],
-    request_time: float,
-    utc_offset_s: float,
-    shared_fields: Mapping[str, float],
-    candidate_fields: Sequence[Mapping[str, float]],
-) -> FeatureTable:
-    """The features of a request's candidates, once its rows are read.
+def _plain_keys(
+    view: View, text_key: str, shared_entities: Mapping[str, str], candidates: Sequence[Mapping[str, str]]
+) -> list[bytes] | None:
+    """Keys of a view with one join key, a string, when there is no more to it: a row for each candidate, or one for all; else None."""
+    texts = [own.get(text_key) for own in candidates]
+    if None not in texts:
+        keys = keys_of(view, cast(list[str], texts))
+        return keys if len(set(keys)) == len(keys) else None
+    if text_key in shared_entities and texts.count(None) == len(texts):
+        return keys_of(view, [shared_entities[text_key]])
+    return None
+
+
+def assemble(plan: Plan, slates: Sequence[Slate]) -> FeatureTable:
+    """The features of several requests' candidates, one slate after the other, once their rows are read.
+
+    They are worked out together because a handful of numbers costs an array as much as a hundred do; none depends on any other.
 
     Args:
-        plan: the one the lookup was made with.
-        found: the lookup, without violations.
-        rows: per row of the lookup its fields' bytes, None where the store has none.
-        request_time: seconds since the epoch.
-        utc_offset_s: local time minus UTC, in seconds.
-        shared_fields: request fields sent for all candidates; finite.
-        candidate_fields: (K,) those sent for each alone; theirs win. Names that are no request fields of the plan are ignored.
+        plan: the one all the lookups were made with.
+        slates: at least one.
 
     Raises:
         DecodeError: the store holds what no feature of a supported type is stored as.
     """
     program = program_of(plan)
-    now = round(request_time * 1e6)
-    stored = [
-        _stored(view, rows[found.first[v] : found.first[v + 1]], found.uses[v], now, program.texts[v]) for v, view in enumerate(plan.views)
-    ]
-    x = np.empty((found.candidates, len(program.names)))
+    sizes = [len(slate.candidate_fields) for slate in slates]
+    times = np.array([slate.request_time for slate in slates])
+    stored = [_stored(view, slates, v, times, program.texts[v]) for v, view in enumerate(plan.views)]
+    x = np.empty((sum(sizes), len(program.names)))
     for v, (features, columns) in enumerate(program.copied):
         if features.size:
-            x[:, features] = stored[v].numbers[:, columns]
-    given: dict[str, Floats] = {"request_time": np.array([request_time]), "utc_offset": np.array([utc_offset_s])}
+            x[:, features] = stored[v].numbers[columns].T
+    per_slate = {"request_time": times, "utc_offset": np.array([slate.utc_offset_s for slate in slates])}
+    of = None if len(slates) == 1 else np.repeat(np.arange(len(slates)), sizes)
+    given = {name: values if of is None else values[of] for name, values in per_slate.items()}
     for name in plan.request_fields:
-        shared = shared_fields.get(name, math.nan)
-        given[name] = np.array([own.get(name, shared) for own in candidate_fields])
+        given[name] = np.array([fields.get(name, shared) for fields, shared in _sent(name, slates)])
     for feature, function, inputs in program.computed:
-        x[:, feature] = function(*(given[i] if isinstance(i, str) else stored[i[0]].numbers[:, i[1]] for i in inputs))
+        if all(i in per_slate for i in inputs):
+            values = function(*(per_slate[i] for i in inputs if isinstance(i, str)))
+            x[:, feature] = values if of is None else values[of]
+        else:
+            x[:, feature] = function(*(given[i] if isinstance(i, str) else stored[i[0]].numbers[i[1]] for i in inputs))
     absent = np.isnan(x)
     status = absent.astype(np.uint8)
     for view_rows, dependents in zip(stored, program.dependents, strict=True):
         if view_rows.expired is not None:
             status[absent & view_rows.expired[:, None] & dependents] = EXPIRED
-    labels = {name: _label(stored[v].strings[column], found.candidates) for name, v, column in program.labels}
-    return FeatureTable(program.names, x, status, labels)
+    return FeatureTable(program.names, x, status, {name: stored[v].strings[column] for name, v, column in program.labels})
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What a view gives each candidate (K rows), or all alike (one row).
+class _Stored(NamedTuple):
+    """What a view gives each of K candidates.
 
     Args:
-        numbers: (·, C) its columns, NaN where null, absent, expired, or a string.
-        expired: (·,) whether the row is; None when none is.
-        strings: (·,) per column that holds strings, by its index.
+        numbers: (C, K) its columns, NaN where null, absent, expired, or a string.
+        expired: (K,) whether the row is; None when none is.
+        strings: (K,) per column that holds strings, by its index.
     """
 
     numbers: Floats
     expired: NDArray[np.bool_] | None
-    strings: Mapping[int, tuple[str | None, ...]]
+    strings: Mapping[int, Sequence[str | None]]
 
 
-def _stored(view: View, rows: Sequence[Sequence[bytes | None]], uses: list[int] | None, now: int, texts: tuple[int, ...]) -> _Stored:
-    """A view's rows, judged at a moment (microseconds since the epoch) and dealt out to the candidates."""
-    ttl = None if view.ttl_s is None else round(view.ttl_s * 1e6)
-    nothing = [math.nan] * len(view.columns)
-    numbers: list[list[float]] = []
-    expired: list[bool] = []
-    strings: dict[int, list[str | None]] = {c: [] for c in texts}
-    for fields in rows:
-        moment = fields[0]
-        age = -1 if moment is None else now - decode_micros(moment)
-        late = ttl is not None and age > ttl
-        known = age >= 0 and not late
-        for c in texts:
-            strings[c].append(decode_string(fields[1 + c]) if known else None)
-        if known:
-            numbers.append(
-                [math.nan if c in texts else decode_number(f) for c, f in enumerate(fields[1:])]
-                if texts
-                else [*map(decode_number, fields[1:])]
-            )
+def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, texts: tuple[int, ...]) -> _Stored:
+    """A view's rows, each judged at the moment of its request, and dealt out to the candidates."""
+    rows: list[Fetched] = []
+    uses: list[int] = []
+    rows_of: list[int] = []
+    for slate in slates:
+        first, end = slate.found.first[v : v + 2]
+        used, before = slate.found.uses[v], len(rows)
+        uses += [before + use for use in used] if before else used
+        rows += slate.rows[first:end]
+        rows_of.append(end - first)
+    moments, *columns = zip(*rows, strict=True)
+    now = np.rint(times * 1e6)
+    age = (now if len(slates) == 1 else now.repeat(rows_of)) - decode_moments(moments)
+    known = age >= 0.0
+    late = None
+    if view.ttl_s is not None:
+        over = age > round(view.ttl_s * 1e6)
+        if np.count_nonzero(over):
+            known, late = known & ~over, over
+    numbers = np.empty((len(columns), len(rows)))
+    strings: dict[int, Sequence[str | None]] = {}
+    for c, column in enumerate(columns):
+        if c in texts:
+            numbers[c] = math.nan
+            held = [decode_string(raw) if good else None for raw, good in zip(column, known.tolist(), strict=True)]
+            strings[c] = [held[use] for use in uses]
         else:
-            numbers.append(nothing)
-        expired.append(late)
-    table = np.array(numbers).reshape(len(rows), len(nothing))
-    late_rows = np.array(expired) if any(expired) else None
-    if uses is not None:
-        table = table[uses]
-        late_rows = None if late_rows is None else late_rows[uses]
-    return _Stored(table, late_rows, {c: tuple(s[i] for i in uses) if uses is not None else tuple(s) for c, s in strings.items()})
+            numbers[c] = decode_numbers(column)
+    if np.count_nonzero(known) < len(rows):
+        numbers[:, ~known] = math.nan
+    if len(uses) == len(rows) and uses == list(range(len(rows))):
+        return _Stored(numbers, late, strings)
+    places: Ints = np.array(uses)
+    return _Stored(numbers[:, places], None if late is None else late[places], strings)
 
 
-def _label(values: tuple[str | None, ...], candidates: int) -> tuple[str | None, ...]:
-    return values if len(values) == candidates else values * candidates
+def _sent(name: str, slates: Sequence[Slate]) -> Iterator[tuple[Mapping[str, float], float]]:
+    """Per candidate what was sent for it alone, and the value of one field that was sent for its whole slate."""
+    for slate in slates:
+        shared = slate.shared_fields.get(name, math.nan)
+        for fields in slate.candidate_fields:
+            yield fields, shared
 
 
 def _paths(bad: BadEntityError, own: Mapping[str, str], k: int | None) -> Iterator[tuple[str, str]]:

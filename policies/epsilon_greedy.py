@@ -7,13 +7,13 @@ from policies.scores import Scores, estimate
 from policies.types import Floats, Ints
 
 
-def scores(posterior: Posterior, X: Floats, arm_index: Ints) -> Scores:
+def scores(posterior: Posterior, X: Floats, row: Ints) -> Scores:
     """Expected rewards θᵀx; ε is the policy's ``exploration``, mixed in where propensities are made.
 
     Args:
         posterior: of m distinct arms.
         X: (K, d).
-        arm_index: (K,) the row of each candidate's arm in the posterior.
+        row: (K,) the row of each candidate's arm in the posterior.
     """
-    mean, uncertainty = estimate(posterior, X, arm_index)
+    mean, uncertainty = estimate(posterior, X, row)
     return Scores(mean, mean, uncertainty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,6 +77,13 @@ def posterior(prior: Prior, evidence: Evidence) -> Posterior:
     return Posterior(theta[:, :, 0], root)
 
 
+def joined(posteriors: Sequence[Posterior]) -> Posterior:
+    """Posteriors of the same d, one after the other; a single one as it is, not copied."""
+    if len(posteriors) == 1:
+        return posteriors[0]
+    return Posterior(np.concatenate([p.theta for p in posteriors]), np.concatenate([p.root for p in posteriors]))
+
+
 @lru_cache(maxsize=256)
 def _square(dimension: int) -> Ints:
     """(d²,) columns of a row of evidence that hold the whole matrix A, from the upper triangle that is stored."""
@@ -95,6 +103,8 @@ def _cholesky(A: Floats) -> Floats:
     try:
         return cast(Floats, np.linalg.cholesky(A))
     except np.linalg.LinAlgError:
+        if len(A) > 1:  # what one arm needs must change no other
+            return np.concatenate([_cholesky(A[m : m + 1]) for m in range(len(A))])
         if not np.isfinite(A).all():
             raise
     trace = np.trace(A, axis1=1, axis2=2)[:, None, None] * np.eye(A.shape[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from functools import lru_cache
 
 from policies.types import DecisionId, Namespace, PolicyName, ScopeId
 
@@ -15,6 +16,7 @@ ENTROPY_BYTES = 12
 _DECISION_ID = re.compile(r"([0-9a-f]{2})([0-9a-f]{12})[0-9a-f]{24}")
 
 
+@lru_cache(maxsize=8192)
 def shard_of(policy: PolicyName, scope: ScopeId) -> int:
     """The shard, 0 to 255, that holds everything of one scope of one policy."""
     return binascii.crc32(f"{policy}/{scope}".encode()) % SHARDS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from features.plan import Plan
@@ -73,14 +74,14 @@ class Ranked(NamedTuple):
     propensity: float
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A slate and what was chosen from it: enough to answer the caller again and to log the whole.
 
     Args:
         decision_id: see ``new_decision_id``.
         policy, version, namespace, scope: under which it was made.
-        slate: (K,) the candidates in request order.
+        candidates, arms: (K,) of the slate in request order.
+        scores: (K, 4) score, mean, uncertainty and propensity of each.
         chosen: index of the one drawn (or served by the caller).
         propensity: probability with which it was drawn (or the caller's).
         x: (K, d) vectors as scored, imputation, interactions and intercept included.
@@ -97,7 +98,9 @@ class Decision:
     version: PolicyVersion
     namespace: Namespace
     scope: ScopeId
-    slate: tuple[Ranked, ...]
+    candidates: tuple[CandidateId, ...]
+    arms: tuple[ArmId, ...]
+    scores: Floats
     chosen: int
     propensity: float
     x: Floats
@@ -108,9 +111,13 @@ class Decision:
     served: bool
     decided_at_claimed: float | None
 
+    @property
+    def slate(self) -> tuple[Ranked, ...]:
+        """The candidates one by one."""
+        return tuple(map(Ranked, self.candidates, self.arms, *self.scores.T.tolist()))
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+
+class Recorded(NamedTuple):
     """A decision the store holds, and when its window closes.
 
     Args:
@@ -126,9 +133,8 @@ class Recorded:
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What one Score reads, in one round trip.
+class Query(NamedTuple):
+    """What one Score reads.
 
     Args:
         policy: whose rules apply.
@@ -136,6 +142,7 @@ class Query:
         arms: (m,) distinct arms of the slate.
         rows: feature rows to read; any number, none for a policy whose features callers send.
         request_id: looks for an earlier answer; None without one.
+        held: versions of evidence the caller holds already, by arm; arms that are still at theirs are left out of the answer.
     """
 
     policy: PublishedPolicy
@@ -143,15 +150,16 @@ class Query:
     arms: tuple[ArmId, ...]
     rows: Sequence[Row]
     request_id: str | None
+    held: Mapping[ArmId, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What that read found.
 
     Args:
         now: the store's clock, seconds since the epoch.
-        evidence: (m,) rows, decayed to ``now`` under the policy's half-life.
+        evidence: of the query's arms, in their order, but for those still at the version held; decayed to ``now`` under the policy's
+            half-life.
         rows: per row of the query its fields' bytes, None where the field does not exist.
         generation: how often the scope has been forgotten; `decide` refuses when it has changed since.
         recorded: the earlier answer to the same request_id, None without one.
@@ -162,6 +170,42 @@ class Snapshot:
     rows: Sequence[Sequence[bytes | None]]
     generation: int
     recorded: Recorded | None
+
+
+class Draft(NamedTuple):
+    """A decision to be recorded.
+
+    Args:
+        policy: it was made under.
+        decision: what was decided.
+        request_id: of the request that made it, None without one.
+        body_hash: of that request; empty without a request_id.
+        generation: of the scope, as it was read.
+    """
+
+    policy: PublishedPolicy
+    decision: Decision
+    request_id: str | None
+    body_hash: bytes
+    generation: int
+
+
+class Told(NamedTuple):
+    """A reward to be counted.
+
+    Args:
+        policy: any version whose namespace the decision names: its reward rules and half-life are the decision's own.
+        decision_id: what it is for.
+        value: within the policy's range.
+        reward_id: tells rewards of one decision apart; all that have none count as one.
+        occurred_at: when, as its sender says, seconds since the epoch; None when unsaid. Recorded only.
+    """
+
+    policy: PublishedPolicy
+    decision_id: DecisionId
+    value: float
+    reward_id: str | None
+    occurred_at: float | None
 
 
 class RewardStatus(Enum):
@@ -213,26 +257,28 @@ class RewardLimit(StoreError):
 
 
 class DecisionStore(Protocol):
-    """Evidence, open decisions and their events. Each method but `forget` is one atomic operation on one scope.
+    """Evidence, open decisions and their events. Each method but `forget` is one atomic operation on one scope, or several of them.
 
     Every acknowledged reward is counted once and every unacknowledged one at most once, however often and from however many replicas it
     is sent, as far as the store keeps what it acknowledged. A cancelled call may or may not have taken effect.
     All raise Unavailable.
     """
 
-    async def read(self, query: Query) -> Snapshot:
-        """Features, evidence, the clock, and the earlier answer to the same request_id, in one round trip."""
+    async def read(self, queries: Sequence[Query]) -> list[Snapshot | Exception]:
+        """Per query: features, evidence, the clock, and the earlier answer to the same request_id. Each is read at one moment.
 
-    async def decide(
-        self, policy: PublishedPolicy, decision: Decision, *, request_id: str | None, body_hash: bytes, generation: int
-    ) -> Recorded:
-        """Record a decision, let its arm learn the default (unless deferred or None), write its events, all or nothing.
+        All of them take one round trip. What is wrong with one of them is its own answer: Unavailable, or our own mistake.
+        """
 
-        A request_id that has been answered meanwhile changes nothing and returns that answer with ``replayed`` set (whatever its
-        body_hash: the caller compares). The same decision_id again returns what the first did.
+    async def decide(self, drafts: Sequence[Draft]) -> list[Recorded | Exception]:
+        """Record decisions, let the arm of each learn the default (unless deferred or None), write its events: each all or nothing.
 
-        Raises:
-            Forgotten: the scope's generation is not ``generation``.
+        All of them take one round trip; what is wrong with one of them is its own answer. A request_id that has been answered meanwhile
+        changes nothing and returns that answer with ``replayed`` set (whatever its body_hash: the caller compares). The same decision_id
+        again returns what the first did.
+
+        Refusals, beside Unavailable:
+            Forgotten: the scope's generation is not the draft's.
             ArmLimit: the default would open one arm too many.
         """
 
@@ -243,16 +289,13 @@ class DecisionStore(Protocol):
             UnknownDecision, ActivatedTooLate, Forgotten, ArmLimit.
         """
 
-    async def reward(
-        self, policy: PublishedPolicy, decision_id: DecisionId, value: float, reward_id: str | None, occurred_at: float | None
-    ) -> RewardOutcome:
-        """Count a reward towards its decision, once.
+    async def reward(self, rewards: Sequence[Told]) -> list[RewardOutcome | Exception]:
+        """Count rewards towards their decisions, each once.
 
-        ``policy`` is any version whose namespace the decision names: its reward rules and half-life are the decision's own.
-        A reward after the window is LATE: recorded, not learned; one already seen (its reward_id, or any second one under
-        ``first``) is DUPLICATE and changes nothing.
+        All of them take one round trip; what is wrong with one of them is its own answer. A reward after the window is LATE: recorded, not
+        learned; one already seen (its reward_id, or any second one under ``first``) is DUPLICATE and changes nothing.
 
-        Raises:
+        Refusals, beside Unavailable:
             UnknownDecision, NotActivated, Forgotten, ArmLimit, RewardLimit.
         """
 

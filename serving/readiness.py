@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -34,7 +34,7 @@ class Readiness:
         self._loud = loud
         self._guarded = self._planned = self._loaded = False
 
-    def admit(self, method: str, metadata: Mapping[str, str | bytes]) -> None:
+    def admit(self, method: str, metadata: Callable[[], Mapping[str, str | bytes]]) -> None:
         """Let a call pass once the worker could serve for the first time; before, it would miss policies that exist.
 
         Raises:

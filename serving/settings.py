@@ -52,9 +52,6 @@ class Settings(BaseSettings):
     """How long one round trip to Redis may take before its connection is given up; a call with a nearer deadline waits less. A disk that is
     slow to sync takes a second or more: see docs/redis-keys.md."""
 
-    redis_connections: int = Field(32, ge=1, le=10_000)
-    """Scripts a worker may have under way in Redis at once; more wait."""
-
     event_sink: Literal["none", "drained"] = "none"
     """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
 

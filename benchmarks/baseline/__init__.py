@@ -1,5 +1,8 @@
 """What a team builds in an afternoon, and what ooml is measured against: Feast's SDK, a bandit in the process, JSON on disk."""
 
-OOML, SDK = "ooml", "Feast's SDK"
+OOML, TOGETHER, SDK = "ooml", "ooml together", "Feast's SDK"
 STORED, COMPUTED = "stored columns alone", "request-time features computed too"
 """Who reads what in `reading`."""
+
+COMPANY = 16
+"""Requests whose features ooml reads in one round trip when many are in flight."""

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -17,18 +17,20 @@ import typer
 import uvloop
 from feast import FeatureStore
 
-from benchmarks.baseline import COMPUTED, OOML, SDK, STORED
+from benchmarks.baseline import COMPANY, COMPUTED, OOML, SDK, STORED, TOGETHER
 from benchmarks.baseline.features import SERVICES, open_store
 from benchmarks.people import task_ids, user_id
-from features.reader import assemble, lookup
+from features.reader import Slate, assemble, lookup
 from policies.types import ArmId, PolicyName, ScopeId
 from serving.ports import Query
 from serving.redis.connect import Client, connect
 from serving.redis.published import load
 from serving.redis.store import RedisDecisionStore
 
-Read = Callable[[str, Sequence[str]], Awaitable[Any]]
-"""Reads the features of a user's tasks."""
+Slates = Sequence[tuple[str, Sequence[str]]]
+"""Users, and tasks of each."""
+Read = Callable[[Slates], Awaitable[Any]]
+"""Reads the features of users' tasks."""
 
 
 async def ooml(client: Client, what: str) -> Read:
@@ -42,11 +44,15 @@ async def ooml(client: Client, what: str) -> Read:
     store = RedisDecisionStore(client, "reading")
     arms = (ArmId("task"),)
 
-    async def read(user: str, tasks: Sequence[str]) -> Any:
-        candidates: list[Mapping[str, str]] = [{"task_id": task} for task in tasks]
-        found = lookup(plan, {"user_id": user}, candidates)
-        snapshot = await store.read(Query(policy, ScopeId(user), arms, found.rows, None))
-        return assemble(plan, found, snapshot.rows, time.time(), 0.0, {}, [{}] * len(candidates)).x
+    async def read(slates: Slates) -> Any:
+        found = [lookup(plan, {"user_id": user}, [{"task_id": task} for task in tasks]) for user, tasks in slates]
+        queries = [Query(policy, ScopeId(user), arms, each.rows, None) for (user, _), each in zip(slates, found, strict=True)]
+        read, now = [], time.time()
+        for (_, tasks), each, snapshot in zip(slates, found, await store.read(queries), strict=True):
+            if isinstance(snapshot, Exception):
+                raise snapshot
+            read.append(Slate(each, snapshot.rows, now, 0.0, {}, [{}] * len(tasks)))
+        return assemble(plan, read).x
 
     return read
 
@@ -55,9 +61,10 @@ def sdk(store: FeatureStore, what: str) -> Read:
     """How the SDK reads, without a loop in between: the faster of its two ways when one read follows another."""
     features = store.get_feature_service(SERVICES[what])
 
-    async def read(_: str, tasks: Sequence[str]) -> Any:
+    async def read(slates: Slates) -> Any:
         moment = {"request_time": time.time(), "utc_offset": 0.0} if what == COMPUTED else {}
-        return store.get_online_features(features, [{"task_id": task, **moment} for task in tasks]).to_dict()
+        for _, tasks in slates:
+            store.get_online_features(features, [{"task_id": task, **moment} for task in tasks]).to_dict()
 
     return read
 
@@ -68,30 +75,34 @@ async def run(users: int, counts: Sequence[int], rounds: int, cell_s: float) -> 
     store = open_store()
     readers: dict[tuple[str, str], Read] = {}
     for what in (STORED, COMPUTED):
-        readers |= {(OOML, what): await ooml(client, what), (SDK, what): sdk(store, what)}
+        ours = await ooml(client, what)
+        readers |= {(OOML, what): ours, (TOGETHER, what): ours, (SDK, what): sdk(store, what)}
     try:
         for count in counts:
             slates = [(user_id(user), task_ids(user, users, count)) for user in range(users)]
-            reads = {key: await _reads_in(read, slates, cell_s) for key, read in readers.items()}
+            company = {key: COMPANY if key[0] == TOGETHER else 1 for key in readers}
+            reads = {key: await _reads_in(read, slates, company[key], cell_s) for key, read in readers.items()}
             for _ in range(rounds):
                 for key, read in readers.items():
-                    wall_s, cpu_s = await _once(read, slates, reads[key])
+                    wall_s, cpu_s = await _once(read, slates, company[key], reads[key])
                     took = {"who": key[0], "what": key[1], "count": count, "reads": reads[key], "wall_s": wall_s, "cpu_s": cpu_s}
                     print(json.dumps(took), flush=True)
     finally:
         await client.aclose()
 
 
-async def _reads_in(read: Read, slates: Sequence[tuple[str, Sequence[str]]], seconds: float) -> int:
-    await _once(read, slates, 4)  # what is made at the first read is not counted
-    wall_s, _ = await _once(read, slates, 16)
-    return max(4, int(seconds / wall_s))
+async def _reads_in(read: Read, slates: Slates, company: int, seconds: float) -> int:
+    await _once(read, slates, company, 4 * company)  # what is made at the first read is not counted
+    wall_s, _ = await _once(read, slates, company, 16 * company)
+    return company * max(4, int(seconds / wall_s / company))
 
 
-async def _once(read: Read, slates: Sequence[tuple[str, Sequence[str]]], times: int) -> tuple[float, float]:
+async def _once(read: Read, slates: Slates, company: int, times: int) -> tuple[float, float]:
+    """Seconds and CPU seconds of one of so many reads, some at a time."""
+    asked = itertools.cycle(slates)
     began, cpu = time.perf_counter(), time.process_time()
-    for user, tasks in itertools.islice(itertools.cycle(slates), times):
-        await read(user, tasks)
+    for _ in range(times // company):
+        await read(list(itertools.islice(asked, company)))
     return (time.perf_counter() - began) / times, (time.process_time() - cpu) / times
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from serving.ports import (
     ActivatedTooLate,
     ArmLimit,
     Decision,
+    Draft,
     Forgotten,
     NotActivated,
     PublishedPolicy,
@@ -26,8 +28,15 @@ from serving.ports import (
     RewardOutcome,
     RewardStatus,
     Snapshot,
+    StoreError,
+    Told,
     UnknownDecision,
 )
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+NOTHING_HELD: Mapping[ArmId, int] = {}
 
 MAX_REWARDS = 100
 """Rewards one decision may have."""
@@ -68,21 +77,32 @@ class MemoryDecisionStore:
         self._logged: defaultdict[int, int] = defaultdict(int)
         self.log: list[LogEntry] = []
 
-    async def read(self, query: Query) -> Snapshot:
+    async def read(self, queries: Sequence[Query]) -> list[Snapshot | Exception]:
         """See the port."""
+        return [self._read(query) for query in queries]
+
+    async def decide(self, drafts: Sequence[Draft]) -> list[Recorded | Exception]:
+        """See the port."""
+        return _each(self._decide, drafts)
+
+    def _read(self, query: Query) -> Snapshot:
         spec, now = query.policy.spec, self._clock()
         return Snapshot(
             now=now / 1e6,
-            evidence=self._rows_of(query.policy, query.scope, query.arms, now),
+            evidence=self._rows_of(query.policy, query.scope, query.arms, now, query.held),
             rows=[[self._rows.get(key, {}).get(name) for name in fields] for key, fields in query.rows],
             generation=self._generations[spec.name, query.scope],
             recorded=None if query.request_id is None else self._answered(spec.name, query.scope, query.request_id, now),
         )
 
-    async def decide(
-        self, policy: PublishedPolicy, decision: Decision, *, request_id: str | None, body_hash: bytes, generation: int
-    ) -> Recorded:
-        """See the port."""
+    def _decide(self, draft: Draft) -> Recorded:
+        policy, decision, request_id, body_hash, generation = (
+            draft.policy,
+            draft.decision,
+            draft.request_id,
+            draft.body_hash,
+            draft.generation,
+        )
         name, scope, rules, now = policy.spec.name, decision.scope, policy.spec.reward, self._clock()
         if self._generations[name, scope] != generation:
             raise Forgotten("the scope was forgotten after the decision was made")
@@ -118,10 +138,12 @@ class MemoryDecisionStore:
             self._append(policy.spec.name, policy.namespace, opened.decision.scope, [activated, *learned])
         return opened.deadline / 1e6
 
-    async def reward(
-        self, policy: PublishedPolicy, decision_id: DecisionId, value: float, reward_id: str | None, occurred_at: float | None
-    ) -> RewardOutcome:
-        """See the port. All rewards of a decision that have no id count as one."""
+    async def reward(self, rewards: Sequence[Told]) -> list[RewardOutcome | Exception]:
+        """See the port."""
+        return _each(self._reward, rewards)
+
+    def _reward(self, told: Told) -> RewardOutcome:
+        policy, decision_id, value, reward_id, occurred_at = told
         now, rules, reward_id = self._clock(), policy.spec.reward, reward_id or ""
         opened = self._open(decision_id, now)
         if opened.deadline is None:
@@ -178,7 +200,7 @@ class MemoryDecisionStore:
     def _learn(self, policy: PublishedPolicy, opened: _Open, now: int, before: float | None, after: float, reward_id: str) -> EvidenceAdded:
         """Teach the chosen arm that its decision counts for ``after``; ``before`` None: it has taught nothing yet."""
         decision, half_life = opened.decision, policy.spec.half_life_s
-        arm, x = decision.slate[decision.chosen].arm, decision.x[decision.chosen]
+        arm, x = decision.arms[decision.chosen], decision.x[decision.chosen]
         arms = self._evidence[policy.namespace, decision.scope]
         if before is None and arm not in arms and len(arms) >= policy.spec.max_arms:
             raise ArmLimit("the scope already holds as many arms as the policy allows")
@@ -201,16 +223,31 @@ class MemoryDecisionStore:
             x=x,
         )
 
-    def _rows_of(self, policy: PublishedPolicy, scope: ScopeId, arms: tuple[ArmId, ...], now: int) -> Evidence:
+    def _rows_of(
+        self, policy: PublishedPolicy, scope: ScopeId, arms: tuple[ArmId, ...], now: int, held: Mapping[ArmId, int] = NOTHING_HELD
+    ) -> Evidence:
         nothing = no_evidence(arms, policy.dimension)
         stored = self._evidence[policy.namespace, scope]
-        rows = np.array([stored.get(arm, empty) for arm, empty in zip(arms, nothing.rows, strict=True)]).reshape(nothing.rows.shape)
-        return decayed(Evidence(arms, rows, policy.dimension), now, policy.spec.half_life_s)
+        found = [(arm, stored.get(arm, empty)) for arm, empty in zip(arms, nothing.rows, strict=True)]
+        changed = [(arm, row) for arm, row in found if held.get(arm) != int(row[0])]
+        rows = np.array([row for _, row in changed]).reshape(len(changed), nothing.rows.shape[1])
+        return decayed(Evidence(tuple(arm for arm, _ in changed), rows, policy.dimension), now, policy.spec.half_life_s)
 
     def _append(self, name: PolicyName, namespace: Namespace, scope: ScopeId, events: Iterable[Event]) -> None:
         shard = shard_of(name, scope)
         self._logged[shard] += 1
         self.log.append(LogEntry("memory", self._logged[shard], namespace, scope, 0, tuple(events)))
+
+
+def _each(work: Callable[[T], R], asked: Sequence[T]) -> list[R | Exception]:
+    """What each gets, refusals as they are."""
+    answers: list[R | Exception] = []
+    for one in asked:
+        try:
+            answers.append(work(one))
+        except StoreError as refused:
+            answers.append(refused)
+    return answers
 
 
 def _us(seconds: float) -> int:

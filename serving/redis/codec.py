@@ -14,7 +14,7 @@ import numpy as np
 
 from policies.types import HEADER, ArmId, CandidateId, DecisionId, Evidence, Floats, Namespace, PolicyName, PolicyVersion, ScopeId, triangle
 from serving.events import Activated, DecisionMade, Event, EvidenceAdded, LogEntry, RewardRecorded, ScopeDropped, ScopeForgotten
-from serving.ports import Decision, Ranked, RewardStatus
+from serving.ports import Decision, RewardStatus
 
 _FORMAT = 1
 _DEFERRED, _SERVED, _CLAIMED = 1, 2, 4
@@ -22,13 +22,15 @@ _NUMBERS = struct.Struct("<BBIHHHHdddQ")
 _MADE = struct.Struct("<ddd")
 _FACTS = struct.Struct("<IdH")
 _SIZE = struct.Struct("<H")
+_SIZES = tuple(map(_SIZE.pack, range(1 << 16)))
+"""Of all lengths a text may have: looked up, for half of what is packed is lengths."""
 
 
 def pack_facts(decision: Decision) -> bytes:
     """What of a decision its record and its evidence keep: version, propensity, scope, chosen arm and x."""
     x = decision.x[decision.chosen]
     numbers = _FACTS.pack(decision.version, decision.propensity, len(x))
-    return b"".join((numbers, *_texts([decision.scope, decision.slate[decision.chosen].arm]), _floats(x)))
+    return b"".join((numbers, *_texts((decision.scope, decision.arms[decision.chosen])), _floats(x)))
 
 
 def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
@@ -50,11 +52,10 @@ def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
         decision.seed,
     )
     texts = [decision.decision_id, decision.policy, decision.namespace, decision.scope]
-    for ranked in decision.slate:
-        texts += (ranked.candidate_id, ranked.arm)
-    scores = np.array([ranked[2:] for ranked in decision.slate])
+    for pair in zip(decision.candidates, decision.arms, strict=True):
+        texts += pair
     hashed = (_SIZE.pack(len(body_hash)), body_hash)
-    return b"".join((numbers, *hashed, *_texts(texts), _floats(scores), _floats(decision.x), decision.status))
+    return b"".join((numbers, *hashed, *_texts(texts), _floats(decision.scores), _floats(decision.x), decision.status))
 
 
 def unpack_decision(packed: bytes) -> DecisionMade:
@@ -70,15 +71,16 @@ def unpack_decision(packed: bytes) -> DecisionMade:
         raise ValueError(f"a decision of format {form}; this version reads {_FORMAT}")
     body_hash = reader.chunk()
     decision_id, policy, namespace, scope = (reader.text() for _ in range(4))
-    names = [(reader.text(), reader.text()) for _ in range(k)]
-    scores = reader.floats(4 * k).reshape(k, 4).tolist()
+    names = [(CandidateId(reader.text()), ArmId(reader.text())) for _ in range(k)]
     decision = Decision(
         decision_id=DecisionId(decision_id),
         policy=PolicyName(policy),
         version=PolicyVersion(version),
         namespace=Namespace(namespace),
         scope=ScopeId(scope),
-        slate=tuple(Ranked(CandidateId(name), ArmId(arm), *row) for (name, arm), row in zip(names, scores, strict=True)),
+        candidates=tuple(name for name, _ in names),
+        arms=tuple(arm for _, arm in names),
+        scores=reader.floats(4 * k).reshape(k, 4),
         chosen=chosen,
         propensity=propensity,
         x=reader.floats(k * d).reshape(k, d),
@@ -94,12 +96,16 @@ def unpack_decision(packed: bytes) -> DecisionMade:
     return DecisionMade(decision, int(at), None if deadline < 0 else int(deadline), int(generation), body_hash)
 
 
-def unpack_evidence(arms: Sequence[ArmId], rows: Sequence[bytes | None], dimension: int) -> Evidence:
-    """The evidence of some arms from their stored rows, None where there is none."""
+def unpack_evidence(
+    arms: Sequence[ArmId], rows: Sequence[bytes | None], dimension: int, held: Mapping[ArmId, int] | None = None
+) -> Evidence:
+    """The evidence of some arms from their stored rows, None where there is none, but for those that are still at the version held."""
+    if held:
+        changed = [(arm, row) for arm, row in zip(arms, rows, strict=True) if row != b"" and (row is not None or held.get(arm) != 0)]
+        arms, rows = [arm for arm, _ in changed], [row for _, row in changed]
     width = HEADER + dimension + triangle(dimension)
-    nothing = bytes(8 * width)
-    numbers = np.frombuffer(b"".join(row or nothing for row in rows), "<f8")
-    return Evidence(tuple(arms), numbers.reshape(len(rows), width), dimension)
+    joined = b"".join([row or bytes(8 * width) for row in rows])
+    return Evidence(tuple(arms), np.frombuffer(joined, "<f8").reshape(len(rows), width), dimension)
 
 
 def unpack_entry(fields: Mapping[bytes, bytes]) -> LogEntry:
@@ -206,11 +212,7 @@ class _Reader:
 
 def _texts(texts: Sequence[str]) -> list[bytes]:
     """Each text's size and bytes."""
-    parts: list[bytes] = []
-    size = _SIZE.pack
-    for encoded in map(str.encode, texts):
-        parts += (size(len(encoded)), encoded)
-    return parts
+    return [part for encoded in map(str.encode, texts) for part in (_SIZES[len(encoded)], encoded)]
 
 
 def _floats(values: Floats) -> bytes:

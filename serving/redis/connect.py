@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.asyncio import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from serving.redis.link import LinkedRedis
+from serving.redis.link import LinkedCluster, LinkedRedis
 
-Client = LinkedRedis | RedisCluster
+Client = LinkedRedis | LinkedCluster
 
 
 def connect(url: str, *, cluster: bool, timeout_s: float) -> Client:
     """A client of one node or of a cluster; it connects when it is first used, and belongs to one event loop.
 
     A pooled connection that died is replaced before it is used, so the first call after a restart succeeds. Nothing is ever sent twice:
-    whether to repeat is the caller's to know. Connections are as many as calls in flight; bound those.
+    whether to repeat is the caller's to know.
 
     Args:
         url: ``redis://`` or ``rediss://``, credentials and database included; on a cluster, of any node.
@@ -33,5 +32,5 @@ def connect(url: str, *, cluster: bool, timeout_s: float) -> Client:
     }
     if cluster:
         # Follow each MOVED by itself: by default every fifth closes all connections, and breaks the calls under way on them.
-        return RedisCluster.from_url(url, retry=once, reinitialize_steps=0, **settings)
+        return LinkedCluster.from_url(url, retry=once, reinitialize_steps=0, **settings)  # type: ignore[return-value]  # it says RedisCluster
     return LinkedRedis.from_url(url, retry=once, **settings)  # type: ignore[return-value]  # it says Redis

@@ -20,6 +20,7 @@ from serving.ports import Unavailable
 _CLOSED = "the handler is closed"
 """What uvloop says, in a bare RuntimeError, when something is written to a connection that has just been lost: nothing was sent."""
 
+_NO_DATABASE = "DB index is out of range"
 _REFUSALS = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE", "NOGOODSLAVE", "INPROG")
 
 
@@ -39,6 +40,16 @@ class unavailable:  # noqa: N801  read as `with unavailable():`; a class, since 
             raise Unavailable(meant) from (ConnectionError(str(error)) if isinstance(error, RuntimeError) else error)
 
 
+def refusal(error: Exception) -> Exception:
+    """What the port says of an error that stands for an answer, the error its cause; the error itself, when it is our mistake."""
+    meant = _meaning(error)
+    if meant is None:
+        return error
+    refused = Unavailable(meant)
+    refused.__cause__ = error
+    return refused
+
+
 def _meaning(error: BaseException) -> str | None:
     """What a driver's error says of the store; None: nothing."""
     if isinstance(error, (OutOfMemoryError, ReadOnlyError, NoPermissionError)):
@@ -49,6 +60,8 @@ def _meaning(error: BaseException) -> str | None:
         return "the store cannot be reached"
     if isinstance(error, RuntimeError) and _CLOSED in str(error):
         return "the store cannot be reached"
+    if isinstance(error, ResponseError) and str(error).startswith(_NO_DATABASE):
+        return "the store has no database of the number in its URL"
     if isinstance(error, ResponseError) and str(error).startswith(_REFUSALS):
         return "the store cannot keep anything just now"
     return None

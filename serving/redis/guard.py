@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from redis.asyncio import RedisCluster
 from redis.exceptions import NoPermissionError, ResponseError
 
 from serving.redis.connect import Client
 from serving.redis.errors import unavailable
+from serving.redis.link import LinkedCluster
 
 _SETTINGS = ("appendonly", "appendfsync", "maxmemory-policy")
 
@@ -46,7 +46,7 @@ async def findings(client: Client) -> tuple[Finding, ...]:
     """
     found: list[Finding] = []
     with unavailable():
-        if isinstance(client, RedisCluster):
+        if isinstance(client, LinkedCluster):
             await client.initialize()
             for node in client.get_primaries():
                 answer = await _settings(client, {"target_nodes": node})

@@ -43,6 +43,7 @@ class Keys:
     """
 
     def __init__(self, shard: int) -> None:
+        self.slot = slot(tags()[shard])
         self.prefix = f"ooml:{{{tags()[shard]}}}:"
         self.sequence = f"{self.prefix}seq"
         self.outbox = f"{self.prefix}out"

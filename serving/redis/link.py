@@ -1,144 +1,185 @@
-"""One connection on which many commands are under way at once: what makes a round trip cheap.
-
-redis-py connects, so that credentials, database and TLS are its business; then its connection is ours, and commands are written and
-answers parsed without a task, a lock or a timer each. Commands of one turn of the event loop leave in one write, and answers that arrive
-together are read together.
-"""
+"""redis-py's clients of one node and of a cluster, each with one shared connection to a node for what is on the way of a call."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Any, Self
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import hiredis
-from redis._parsers.base import BaseParser
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError, InvalidResponse, TimeoutError
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    MovedError,
+    RedisError,
+    SlotNotCoveredError,
+    TimeoutError,
+    TryAgainError,
+)
 
-Argument = str | bytes | int | float
+from serving.redis.wire import Argument, Wire, Words
+
+_REDIRECTIONS = (MovedError, AskError, TryAgainError, ClusterDownError)
+_LOST = (ConnectionError, TimeoutError)
 
 
-class LinkedRedis(Redis):
-    """A client of one node that also has one shared connection: opened when it is first used, and again after it broke."""
+class Command(NamedTuple):
+    """What is asked, and the slot its keys lie in."""
 
-    _wire: Wire | None = None
-    _connecting: asyncio.Task[Wire] | None = None
+    slot: int
+    words: Words
 
-    async def call(self, *command: Argument) -> Any:
-        """The answer to a command, over the shared connection. Nothing is ever sent twice.
+
+class Link(Protocol):
+    """Sends several commands in one round trip."""
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers, in order, errors as they are; nothing is ever sent twice.
+
+        Where there is no answer, a ConnectionError or TimeoutError stands for it: whether the command took effect is not known.
+        """
+
+
+class Line:
+    """A shared connection to one server: opened when it is first used, and again after it broke."""
+
+    def __init__(self, make_connection: Callable[[], Any]) -> None:
+        self._make_connection = make_connection
+        self._wire: Wire | None = None
+        self._connecting: asyncio.Task[Wire] | None = None
+
+    async def connected(self) -> Wire:
+        """The connection, made once for all who wait; those who cease to wait leave the others waiting.
 
         Raises:
-            redis.exceptions.ConnectionError, TimeoutError: whether the command took effect is not known.
-            redis.exceptions.ResponseError: the server's own.
+            redis.exceptions.ConnectionError, TimeoutError.
         """
-        wire = self._wire
-        if wire is None or wire.lost:
-            wire = await self._connected()
-        return await wire.send(hiredis.pack_command(command))  # type: ignore[arg-type]  # its types know tuples of one
+        if self._wire is not None and not self._wire.lost:
+            return self._wire
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(Wire.connect(self._make_connection()))
+            self._connecting.add_done_callback(self._made)
+        return await asyncio.shield(self._connecting)
 
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Close all connections."""
+    def close(self) -> None:
+        """Close the connection, and fail what is under way."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._wire is not None:
             self._wire.close()
-        await super().aclose(close_connection_pool)
 
-    async def _connected(self) -> Wire:
-        """Connect, once for all who wait; those who cease to wait leave the others waiting."""
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(Wire.connect(self.connection_pool.make_connection()))  # type: ignore[no-untyped-call]
-            self._connecting.add_done_callback(self._connection_made)
-        return await asyncio.shield(self._connecting)
-
-    def _connection_made(self, done: asyncio.Task[Wire]) -> None:
+    def _made(self, done: asyncio.Task[Wire]) -> None:
         self._connecting = None
         if not done.cancelled() and done.exception() is None:
             self._wire = done.result()
 
 
-class Wire(asyncio.Protocol):
-    """A connection that redis-py opened, taken over; given up when an answer takes longer than the client's socket timeout."""
+class LinkedRedis(Redis):
+    """A client of one node."""
 
-    def __init__(self, connection: Any) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timeout_s: float = connection.socket_timeout
-        self._under_way: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._answers = hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser().parse_error)
-        self._unsent: list[bytes] = []
-        self._watch: asyncio.TimerHandle | None = None
-        self.lost = False
-        # Kept because a stream writer that nobody holds closes its transport.
-        self._writer = connection._writer
-        connection._writer = connection._reader = None
-        self._transport: asyncio.Transport = self._writer.transport
-        self._transport.set_protocol(self)
+    _line: Line | None = None
 
-    @classmethod
-    async def connect(cls, connection: Any) -> Self:
-        """Open a connection of redis-py's, and take it over."""
-        await connection.connect()
-        return cls(connection)
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """See `Link`."""
+        if self._line is None:
+            self._line = Line(self.connection_pool.make_connection)
+        try:
+            wire = await self._line.connected()
+        except (RedisError, OSError) as error:
+            return [error] * len(commands)
+        return await wire.send([command.words for command in commands])
 
-    def send(self, packed: bytes) -> asyncio.Future[Any]:
-        """Write a command, with all others of this turn of the loop; its answer to come."""
-        if self.lost:
-            raise ConnectionError("the connection was lost")
-        answer = self._loop.create_future()
-        now = self._loop.time()
-        self._under_way.append((now, answer))
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(packed)
-        if self._watch is None:
-            self._watch = self._loop.call_at(now + self._timeout_s, self._look)
+    async def call(self, *words: Argument) -> Any:
+        """The answer to one command, over the shared connection.
+
+        Raises:
+            redis.exceptions.RedisError.
+        """
+        (answer,) = await self.ask([Command(0, words)])
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
-    def close(self) -> None:
-        """Close, and fail what is under way."""
-        self._give_up(ConnectionError("the connection was closed"))
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close all connections."""
+        if self._line is not None:
+            self._line.close()
+        await super().aclose(close_connection_pool)
 
-    def data_received(self, data: bytes) -> None:
-        """Answers come in the order of the commands; whoever ceased to wait for one is passed over."""
-        self._answers.feed(data)
+
+class LinkedCluster(RedisCluster):
+    """A client of a cluster. redis-py knows which node has which slot, and follows whatever has moved."""
+
+    _lines: dict[str, Line] | None = None
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """See `Link`. A command that was sent elsewhere, and so did nothing, is sent where it belongs."""
+        answers: list[Any] = [None] * len(commands)
         try:
-            while (answer := self._answers.gets()) is not False:
-                _, future = self._under_way.popleft()
-                if not future.done():
-                    if isinstance(answer, Exception):
-                        future.set_exception(answer)
-                    else:
-                        future.set_result(answer)
-        except (InvalidResponse, IndexError) as error:
-            self._give_up(ConnectionError(f"the server answered what nobody can read: {error}"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Whether what was under way took effect is not known."""
-        self._give_up(ConnectionError("the connection was lost"))
-
-    def _flush(self) -> None:
-        """Write what this turn of the loop had to say: a system call costs as much as all else of a command."""
-        if not self.lost:
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
-
-    def _look(self) -> None:
-        """Give up once the oldest command has waited too long; one timer watches them all."""
-        self._watch = None
-        if self._under_way:
-            due = self._under_way[0][0] + self._timeout_s
-            if due <= self._loop.time():
-                self._give_up(TimeoutError("no answer in time"))
+            parts = await self._by_node(commands)
+        except (RedisError, OSError) as error:
+            return [error] * len(commands)
+        under_way = []
+        for node, places in parts:
+            try:
+                wire = await self._line(node).connected()
+            except (RedisError, OSError) as error:
+                self._settle(answers, places, [error] * len(places))
             else:
-                self._watch = self._loop.call_at(due, self._look)
+                under_way.append((places, wire.send([commands[place].words for place in places])))
+        for places, sent in under_way:
+            self._settle(answers, places, await sent)
+        for place, answer in enumerate(answers):
+            if isinstance(answer, _REDIRECTIONS):
+                try:
+                    answers[place] = await self.execute_command(*commands[place].words)
+                except (RedisError, OSError) as error:
+                    answers[place] = error
+        return answers
 
-    def _give_up(self, error: Exception) -> None:
-        self.lost = True
-        self._transport.abort()
-        if self._watch is not None:
-            self._watch.cancel()
-        waiting, self._under_way = self._under_way, deque()
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(error)
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for line in (self._lines or {}).values():
+            line.close()
+        self._lines = None
+        await super().aclose()
+
+    async def _by_node(self, commands: Sequence[Command]) -> list[tuple[ClusterNode, list[int]]]:
+        """Which of the commands each node gets."""
+        if self._initialize:
+            await self.initialize()
+        slots = self.nodes_manager.slots_cache
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        nodes: dict[str, ClusterNode] = {}
+        for place, command in enumerate(commands):
+            owners = slots.get(command.slot)
+            if not owners:
+                raise SlotNotCoveredError(f"slot {command.slot} is not covered")  # type: ignore[no-untyped-call]
+            nodes[owners[0].name] = owners[0]
+            places[owners[0].name].append(place)
+        return [(nodes[name], found) for name, found in places.items()]
+
+    def _line(self, node: ClusterNode) -> Line:
+        if self._lines is None:
+            self._lines = {}
+        if node.name not in self._lines:
+            settings = {**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)}
+            self._lines[node.name] = Line(lambda: node.connection_class(**settings))
+        return self._lines[node.name]
+
+    def _settle(self, answers: list[Any], places: Sequence[int], found: Sequence[Any]) -> None:
+        for place, answer in zip(places, found, strict=True):
+            answers[place] = answer
+            if isinstance(answer, _LOST):
+                self._initialize = True  # whoever has the node's slots now is asked for before the next command
+
+
+def slot_of(key: str | bytes) -> int:
+    """The cluster's slot of a key."""
+    return key_slot(key.encode() if isinstance(key, str) else key)

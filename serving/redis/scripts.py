@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from serving.redis.connect import Client
-from serving.redis.link import LinkedRedis
+from serving.redis.link import Command, Link, slot_of
+from serving.redis.wire import Argument
 
 _FOLDER = Path(__file__).parent / "lua"
 
-Argument = str | bytes | int | float
+
+class Call(NamedTuple):
+    """One run of a script: the slot its keys lie in, its KEYS and its ARGV."""
+
+    slot: int
+    keys: Sequence[str | bytes]
+    arguments: Sequence[Argument]
+
+    def command(self, script: tuple[str, str]) -> Command:
+        """As it is sent."""
+        return Command(self.slot, (*script, len(self.keys), *self.keys, *self.arguments))
 
 
 class Script:
@@ -25,13 +35,30 @@ class Script:
         self.source = "\n".join([shebang, *((_FOLDER / f"_{i}.lua").read_text() for i in includes), rest])
         self._sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> Any:
-        """Run it by its hash; a server that does not know it (it refuses before anything happens) is sent the source."""
-        execute = client.call if isinstance(client, LinkedRedis) else client.execute_command
-        try:
-            return await execute("EVALSHA", self._sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await execute("EVAL", self.source, len(keys), *keys, *arguments)
+    async def run(self, link: Link, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> Any:
+        """Run it once.
+
+        Raises:
+            redis.exceptions.RedisError.
+        """
+        (answer,) = await self.run_all(link, [Call(slot_of(keys[0]), keys, arguments)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def run_all(self, link: Link, calls: Sequence[Call], beside: Sequence[Command] = ()) -> list[Any]:
+        """Run it several times, and other commands beside it, in one round trip; the answers in order, errors as they are.
+
+        It is named by its hash; a server that does not know it (it refuses before anything happens) is sent the source.
+        """
+        named = ("EVALSHA", self._sha)
+        answers = await link.ask([*(call.command(named) for call in calls), *beside])
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            told = await link.ask([calls[place].command(("EVAL", self.source)) for place in unknown])
+            for place, answer in zip(unknown, told, strict=True):
+                answers[place] = answer
+        return answers
 
 
 READ = Script("read")

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from redis.asyncio import RedisCluster
 from redis.exceptions import ConnectionError
 
 from policies.evidence import decayed
+from policies.remember import remembered
 from policies.types import ArmId, DecisionId, Evidence, Namespace, PolicyName, ScopeId
 from serving.ids import SHARDS, parse_decision_id, shard_of
 from serving.ports import (
     ActivatedTooLate,
     ArmLimit,
-    Decision,
+    Draft,
     Forgotten,
     NotActivated,
     PublishedPolicy,
@@ -28,18 +28,20 @@ from serving.ports import (
     RewardLimit,
     RewardOutcome,
     RewardStatus,
-    Row,
     Snapshot,
     StoreError,
+    Told,
     Unavailable,
     UnknownDecision,
 )
 from serving.redis import scripts
 from serving.redis.codec import pack_decision, pack_facts, unpack_decision, unpack_evidence
 from serving.redis.connect import Client
-from serving.redis.errors import unavailable
+from serving.redis.errors import refusal, unavailable
 from serving.redis.keys import Keys, keys_of
-from serving.redis.scripts import Argument, Script
+from serving.redis.link import Command, LinkedCluster, slot_of
+from serving.redis.scripts import Call, Script
+from serving.redis.wire import Argument
 
 MAX_REWARDS = 100
 """Rewards one decision may have."""
@@ -70,13 +72,11 @@ class StoreSettings:
             Then decisions are left out of the log from half the limit on, and at the limit nothing more is accepted.
         outbox_limit: entries a shard's log may hold.
         idempotency_window_s: seconds for which an answer to a request_id is kept.
-        connections: scripts that may be under way at once; more wait.
     """
 
     sink: Literal["none", "drained"] = "none"
     outbox_limit: int = 256
     idempotency_window_s: float = 3600.0
-    connections: int = 32
 
     def outbox(self, epoch: str) -> tuple[Argument, ...]:
         """What every writing script must know of the log: ``ARGV[1]`` to ``ARGV[3]``."""
@@ -95,94 +95,51 @@ class RedisDecisionStore:
     def __init__(self, client: Client, epoch: str, settings: StoreSettings | None = None) -> None:
         settings = settings or StoreSettings()
         self._client = client
-        self._on_cluster = isinstance(client, RedisCluster)
-        self._under_way = asyncio.Semaphore(settings.connections)
+        self._on_cluster = isinstance(client, LinkedCluster)
         self._reply_ms = _ms(settings.idempotency_window_s)
         self._drained = settings.sink != "none"
         self._outbox = settings.outbox(epoch)
 
-    async def read(self, query: Query) -> Snapshot:
-        """See the port. On a cluster, feature rows lie in other slots and are read beside the script, not in it."""
-        spec, scope, rows = query.policy.spec, query.scope, query.rows
-        keys = keys_of(shard_of(spec.name, scope))
-        generation_key = keys.generation(spec.name, scope)
-        names: list[str | bytes] = [
-            keys.evidence(query.policy.namespace, scope),
-            generation_key,
-            generation_key if query.request_id is None else keys.reply(spec.name, scope, query.request_id),
-        ]
-        arguments: list[Argument] = [len(query.arms), *query.arms]
-        if self._on_cluster and rows:
-            answer, found = await _together(self._read(scripts.READ, names, arguments), self._read_rows(rows))
-        else:
-            names += [key for key, _ in rows]
-            for fields, run in groupby(fields for _, fields in rows):
-                arguments += (len(list(run)), len(fields), *fields)
-            answer = await self._read(scripts.READ, names, arguments)
-            found = answer[5:]
-        seconds, micros, generation, kept, packed = answer[:5]
-        now_us = int(seconds) * 1_000_000 + int(micros)
-        return Snapshot(
-            now=now_us / 1e6,
-            evidence=decayed(unpack_evidence(query.arms, packed, query.policy.dimension), now_us, spec.half_life_s),
-            rows=found,
-            generation=int(generation),
-            recorded=_replayed(kept, int(generation)),
+    async def read(self, queries: Sequence[Query]) -> list[Snapshot | Exception]:
+        """See the port. On a cluster, feature rows lie in other slots and are read beside the scripts, not in them."""
+        calls = [self._reading(query) for query in queries]
+        beside = (
+            [Command(slot_of(key), ("HMGET", key, *fields)) for query in queries for key, fields in query.rows] if self._on_cluster else []
         )
+        answers = await self._ask_again(scripts.READ, calls, beside)
+        found = iter(answers[len(calls) :])
+        snapshots: list[Snapshot | Exception] = []
+        for query, answer in zip(queries, answers, strict=False):
+            rows = [next(found) for _ in query.rows] if self._on_cluster else ()
+            wrong = [a for a in (answer, *rows) if isinstance(a, Exception)]
+            snapshots.append(refusal(wrong[0]) if wrong else _snapshot(query, answer[:5], rows if self._on_cluster else answer[5:]))
+        return snapshots
 
-    async def decide(
-        self, policy: PublishedPolicy, decision: Decision, *, request_id: str | None, body_hash: bytes, generation: int
-    ) -> Recorded:
+    async def decide(self, drafts: Sequence[Draft]) -> list[Recorded | Exception]:
         """See the port."""
-        name, scope, rules = policy.spec.name, decision.scope, policy.spec.reward
-        keys = keys_of(shard_of(name, scope))
-        names = [
-            keys.evidence(policy.namespace, scope),
-            keys.generation(name, scope),
-            keys.open(name, scope),
-            keys.decision(decision.decision_id),
-        ]
-        if request_id is not None:
-            names.append(keys.reply(name, scope, request_id))
-        arguments: tuple[Argument, ...] = (
-            generation,
-            decision.decision_id,
-            request_id or "",
-            int(decision.deferred),
-            _us(rules.window_s),
-            _ms(rules.window_s + rules.late_grace_s),
-            self._reply_ms,
-            pack_facts(decision),
-            pack_decision(decision, body_hash),
-        )
-        status, said = await self._write(scripts.DECIDE, keys, names, (*_rules(policy), *arguments))
-        if status == b"REPLAYED":
-            recorded = _replayed(said, generation)
-            assert recorded is not None  # noqa: S101  the script compared the generations
-            return recorded
-        return Recorded(decision, None if decision.deferred else int(said) / 1e6, body_hash, replayed=False)
+        answers = await scripts.DECIDE.run_all(self._client, [self._drafting(draft) for draft in drafts])
+        return [_recorded(draft, answer) for draft, answer in zip(drafts, answers, strict=True)]
 
     async def activate(self, policy: PublishedPolicy, decision_id: DecisionId) -> float:
         """See the port."""
-        keys, rules = _keys(decision_id), policy.spec.reward
-        arguments = (decision_id, _us(rules.window_s), _ms(rules.window_s + rules.late_grace_s))
-        _, deadline = await self._write(scripts.ACTIVATE, keys, [keys.decision(decision_id)], (*_rules(policy), *arguments))
+        keys, rules = _keys(decision_id), _rules(policy)
+        arguments = (*rules.learning, decision_id, rules.window_us, rules.life_ms)
+        _, deadline = await self._write(scripts.ACTIVATE, keys, [keys.decision(decision_id)], arguments)
         return int(deadline) / 1e6
 
-    async def reward(
-        self, policy: PublishedPolicy, decision_id: DecisionId, value: float, reward_id: str | None, occurred_at: float | None
-    ) -> RewardOutcome:
-        """See the port. All rewards of a decision that have no id count as one."""
-        keys = _keys(decision_id)
-        occurred = struct.pack("<d", math.nan if occurred_at is None else occurred_at)
-        arguments = (decision_id, repr(float(value)), reward_id or "", occurred, policy.spec.reward.aggregate, MAX_REWARDS)
-        status, *worth = await self._write(scripts.REWARD, keys, [keys.decision(decision_id)], (*_rules(policy), *arguments))
-        return RewardOutcome(RewardStatus[status.decode()], struct.unpack("<d", worth[0])[0] if worth else None)
+    async def reward(self, rewards: Sequence[Told]) -> list[RewardOutcome | Exception]:
+        """See the port."""
+        calls = [self._telling(told) for told in rewards]
+        answers = iter(await scripts.REWARD.run_all(self._client, [call for call in calls if call is not None]))
+        return [_REFUSALS[b"UNKNOWN"] if call is None else _outcome(next(answers)) for call in calls]
 
     async def evidence(self, policy: PublishedPolicy, scope: ScopeId) -> Evidence:
         """See the port."""
         keys = keys_of(shard_of(policy.spec.name, scope))
-        seconds, micros, found = await self._read(scripts.EVIDENCE, [keys.evidence(policy.namespace, scope)], ())
+        (answer,) = await self._ask_again(scripts.EVIDENCE, [Call(keys.slot, [keys.evidence(policy.namespace, scope)], ())], ())
+        if isinstance(answer, Exception):
+            raise refusal(answer)
+        seconds, micros, found = answer
         stored = sorted(zip(map(bytes.decode, found[::2]), found[1::2], strict=True))
         evidence = unpack_evidence([ArmId(arm) for arm, _ in stored], [row for _, row in stored], policy.dimension)
         return decayed(evidence, int(seconds) * 1_000_000 + int(micros), policy.spec.half_life_s)
@@ -208,50 +165,160 @@ class RedisDecisionStore:
         """See the port. On a cluster every master must answer."""
         all_keys = map(keys_of, range(SHARDS))
         with unavailable():
-            if isinstance(self._client, RedisCluster):
+            if isinstance(self._client, LinkedCluster):
                 await self._client.initialize()
                 one_a_node = {self._client.get_node_from_key(keys.health): keys.health for keys in all_keys}
-                await _together(*(self._client.set(key, 1, px=60_000) for key in one_a_node.values()))
+                await asyncio.gather(*(self._client.set(key, 1, px=60_000) for key in one_a_node.values()))
             else:
                 await self._client.set(keys_of(0).health, 1, px=60_000)
 
-    async def _read_rows(self, rows: Sequence[Row]) -> Any:
-        pipeline = self._client.pipeline()
-        for key, fields in rows:
-            pipeline.execute_command("HMGET", key, *fields)
-        async with self._under_way:
-            with unavailable():
-                return await pipeline.execute()
+    def _reading(self, query: Query) -> Call:
+        name, scope = query.policy.spec.name, query.scope
+        keys = keys_of(shard_of(name, scope))
+        generation = keys.generation(name, scope)
+        reply = generation if query.request_id is None else keys.reply(name, scope, query.request_id)
+        names: list[str | bytes] = [keys.evidence(query.policy.namespace, scope), generation, reply]
+        held = struct.pack(f"<{len(query.arms)}d", *(query.held.get(arm, -1) for arm in query.arms)) if query.held else b""
+        arguments: list[Argument] = [len(query.arms), held, *query.arms]
+        if not self._on_cluster:
+            names += [key for key, _ in query.rows]
+            for fields, run in groupby(fields for _, fields in query.rows):
+                arguments += (len(list(run)), len(fields), *fields)
+        return Call(keys.slot, names, arguments)
 
-    async def _read(self, script: Script, names: Sequence[str | bytes], arguments: Sequence[Argument]) -> Any:
-        """Run a script that changes nothing: when the connection breaks it is asked once more."""
-        try:
-            return await self._run(script, names, arguments)
-        except Unavailable as error:
-            if not isinstance(error.__cause__, ConnectionError):
-                raise
-            return await self._run(script, names, arguments)
+    def _drafting(self, draft: Draft) -> Call:
+        policy, decision = draft.policy, draft.decision
+        name, scope, rules = policy.spec.name, decision.scope, _rules(policy)
+        keys = keys_of(shard_of(name, scope))
+        names = [
+            keys.sequence,
+            keys.outbox,
+            keys.evidence(policy.namespace, scope),
+            keys.generation(name, scope),
+            keys.open(name, scope),
+            keys.decision(decision.decision_id),
+        ]
+        if draft.request_id is not None:
+            names.append(keys.reply(name, scope, draft.request_id))
+        arguments: tuple[Argument, ...] = (
+            *self._outbox,
+            *rules.learning,
+            draft.generation,
+            decision.decision_id,
+            draft.request_id or "",
+            int(decision.deferred),
+            rules.window_us,
+            rules.life_ms,
+            self._reply_ms,
+            pack_facts(decision),
+            pack_decision(decision, draft.body_hash),
+        )
+        return Call(keys.slot, names, arguments)
+
+    def _telling(self, told: Told) -> Call | None:
+        """None when no decision has such an id."""
+        parsed = parse_decision_id(told.decision_id)
+        if parsed is None:
+            return None
+        keys = keys_of(parsed[0])
+        arguments: tuple[Argument, ...] = (
+            *self._outbox,
+            *_rules(told.policy).learning,
+            told.decision_id,
+            repr(float(told.value)),
+            told.reward_id or "",
+            struct.pack("<d", math.nan if told.occurred_at is None else told.occurred_at),
+            told.policy.spec.reward.aggregate,
+            MAX_REWARDS,
+        )
+        return Call(keys.slot, [keys.sequence, keys.outbox, keys.decision(told.decision_id)], arguments)
+
+    async def _ask_again(self, script: Script, calls: Sequence[Call], beside: Sequence[Command]) -> list[Any]:
+        """Run a script that changes nothing: what got no answer because the connection broke is asked once more."""
+        answers = await script.run_all(self._client, calls, beside)
+        lost = [place for place, answer in enumerate(answers) if isinstance(answer, ConnectionError)]
+        if lost:
+            again = [calls[place] for place in lost if place < len(calls)]
+            others = [beside[place - len(calls)] for place in lost if place >= len(calls)]
+            for place, answer in zip(lost, await script.run_all(self._client, again, others), strict=True):
+                answers[place] = answer
+        return answers
 
     async def _write(self, script: Script, keys: Keys, names: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        answer = await self._run(script, [keys.sequence, keys.outbox, *names], (*self._outbox, *arguments))
-        if (refusal := _REFUSALS.get(answer[0])) is not None:
-            raise type(refusal)(*refusal.args)
+        (answer,) = await script.run_all(self._client, [Call(keys.slot, [keys.sequence, keys.outbox, *names], (*self._outbox, *arguments))])
+        if (refused := _refused(answer)) is not None:
+            raise refused
         return answer
 
     async def _run(self, script: Script, names: Sequence[str | bytes], arguments: Sequence[Argument]) -> Any:
-        async with self._under_way:
-            with unavailable():
-                return await script.run(self._client, names, arguments)
+        with unavailable():
+            return await script.run(self._client, names, arguments)
 
 
-def _rules(policy: PublishedPolicy) -> tuple[Argument, ...]:
-    """What the scripts that learn must know of a policy: ``ARGV[4]`` to ``ARGV[9]``."""
-    spec = policy.spec
-    default = spec.reward.default
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What scripts must know of a policy.
+
+    Args:
+        learning: those that learn: ``ARGV[4]`` to ``ARGV[9]``.
+        window_us: of a decision, microseconds.
+        life_ms: of its record, milliseconds.
+    """
+
+    learning: tuple[Argument, ...]
+    window_us: int
+    life_ms: int
+
+
+@remembered
+def _rules(policy: PublishedPolicy) -> _Rules:
+    spec, reward = policy.spec, policy.spec.reward
     # A decision in its window has taught its scope the default: that must not be dropped before the answer is in.
-    life = "" if spec.idle_s is None else _ms(max(spec.idle_s, spec.reward.window_s) + IDLE_GRACE_S)
+    idle = "" if spec.idle_s is None else _ms(max(spec.idle_s, reward.window_s) + IDLE_GRACE_S)
     half_life = "" if spec.half_life_s is None else repr(spec.half_life_s * 1e6)
-    return (spec.name, policy.namespace, half_life, "" if default is None else repr(float(default)), spec.max_arms, life)
+    default = "" if reward.default is None else repr(float(reward.default))
+    learning = (spec.name, policy.namespace, half_life, default, spec.max_arms, idle)
+    return _Rules(learning, _us(reward.window_s), _ms(reward.window_s + reward.late_grace_s))
+
+
+def _refused(answer: Any) -> Exception | None:
+    """Why a script that writes did nothing; None: it did."""
+    if isinstance(answer, Exception):
+        return refusal(answer)
+    if (refused := _REFUSALS.get(answer[0])) is not None:
+        return type(refused)(*refused.args)
+    return None
+
+
+def _recorded(draft: Draft, answer: Any) -> Recorded | Exception:
+    if (refused := _refused(answer)) is not None:
+        return refused
+    status, said = answer
+    if status == b"REPLAYED":
+        recorded = _replayed(said, draft.generation)
+        assert recorded is not None  # noqa: S101  the script compared the generations
+        return recorded
+    return Recorded(draft.decision, None if draft.decision.deferred else int(said) / 1e6, draft.body_hash, replayed=False)
+
+
+def _outcome(answer: Any) -> RewardOutcome | Exception:
+    if (refused := _refused(answer)) is not None:
+        return refused
+    status, *worth = answer
+    return RewardOutcome(RewardStatus[status.decode()], struct.unpack("<d", worth[0])[0] if worth else None)
+
+
+def _snapshot(query: Query, answer: Sequence[Any], rows: Sequence[Any]) -> Snapshot:
+    seconds, micros, generation, kept, packed = answer
+    now_us = int(seconds) * 1_000_000 + int(micros)
+    evidence = unpack_evidence(query.arms, packed, query.policy.dimension, query.held)
+    return Snapshot(
+        now=now_us / 1e6,
+        evidence=decayed(evidence, now_us, query.policy.spec.half_life_s),
+        rows=rows,
+        generation=int(generation),
+        recorded=_replayed(kept, int(generation)),
+    )
 
 
 def _replayed(kept: bytes | None, generation: int) -> Recorded | None:
@@ -262,15 +329,6 @@ def _replayed(kept: bytes | None, generation: int) -> Recorded | None:
     if made.generation != generation:
         return None
     return Recorded(made.decision, None if made.deadline_us is None else made.deadline_us / 1e6, made.body_hash, replayed=True)
-
-
-async def _together(*calls: Awaitable[Any]) -> list[Any]:
-    """The answers of several calls under way at once; when one fails, its error once all are over."""
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers
 
 
 def _keys(decision_id: DecisionId) -> Keys:

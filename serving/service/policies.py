@@ -8,9 +8,10 @@ from policies.posterior import posterior, ridge_prior
 from policies.types import PolicyName, ScopeId
 from policies.vector import feature_names
 from serving.ports import DecisionStore, PolicyCatalog, PublishedPolicy
-from serving.service.bandit import unknown_policy
 from serving.service.commands import ArmEvidence, PolicyDescription
-from serving.service.errors import InvalidRequest, UnknownPolicy
+from serving.service.deciding import unknown_policy
+from serving.service.errors import InvalidRequest
+from serving.service.slate import scope_of
 from serving.service.validate import identifier
 
 
@@ -43,7 +44,7 @@ class PolicyService:
         """
         _check(policy=name, scope=scope)
         policy = self._live(name)
-        evidence = await self._store.evidence(policy, scope)
+        evidence = await self._store.evidence(policy, scope_of(policy, scope))
         theta = posterior(ridge_prior(len(evidence.arms), policy.dimension, policy.spec.ridge), evidence).theta
         return tuple(
             ArmEvidence(arm, int(evidence.count[m]), float(evidence.reward_sum[m]), theta[m], int(evidence.version[m]))
@@ -59,13 +60,17 @@ class PolicyService:
         _check(scope=scope, **({} if name is None else {"policy": name}))
         names = self._catalog.names() if name is None else (name,)
         if name is not None and not self._catalog.namespaces(name):
-            raise UnknownPolicy(unknown_policy(name, self._catalog))
-        await asyncio.gather(*(self._store.forget(each, self._catalog.namespaces(each), scope) for each in names))
+            raise unknown_policy(name, self._catalog)
+        await asyncio.gather(*(self._store.forget(each, self._catalog.namespaces(each), self._scope(each, scope)) for each in names))
+
+    def _scope(self, name: PolicyName, scope: ScopeId) -> ScopeId:
+        policy = self._catalog.live(name)
+        return scope if policy is None else scope_of(policy, scope)
 
     def _live(self, name: PolicyName) -> PublishedPolicy:
         policy = self._catalog.live(name)
         if policy is None:
-            raise UnknownPolicy(unknown_policy(name, self._catalog))
+            raise unknown_policy(name, self._catalog)
         return policy
 
 

@@ -9,7 +9,7 @@ from itertools import chain, islice
 
 from policies import bounds
 from policies.spec import RewardRules
-from serving.service.commands import Candidate, Reward, Score, Served
+from serving.service.commands import Reward, Score, Served
 from serving.service.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 
 MAX_CANDIDATES = 500
@@ -24,44 +24,46 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 YEAR_1, YEAR_10000 = -62_135_596_800.0, 253_402_300_800.0
 
 
-def score_violations(request: Score) -> Iterator[FieldViolation]:
+def score_violations(request: Score) -> list[FieldViolation]:
     """What breaks the contract in a Score, whatever the policy: all of it, or one more than are told.
 
     Raises:
         InvalidRequest: it holds too much of something. That is counted and not looked at, here or by anyone after: millions of entries
             would hold up everybody.
     """
-    if not _plainly_fine(request):
-        too_many = list(_too_many(request))
-        if too_many:
-            raise InvalidRequest(too_many)
-        yield from islice(_score_violations(request), MAX_VIOLATIONS + 1)
+    if _plainly_fine(request):
+        return []
+    too_many = list(_too_many(request))
+    if too_many:
+        raise InvalidRequest(too_many)
+    return list(islice(_score_violations(request), MAX_VIOLATIONS + 1))
 
 
 def _plainly_fine(request: Score) -> bool:
     """Whether nothing at all is wrong: found out for all texts and numbers at once, which takes a quarter of looking at each."""
-    slate = request.candidates
-    if not 1 <= len(slate) <= MAX_CANDIDATES:
+    ids, arms, entities, features = request.ids, request.arms, request.own_entities, request.own_features
+    if not 1 <= len(ids) <= MAX_CANDIDATES or len(request.entities) > MAX_ENTRIES or len(request.context) > MAX_ENTRIES:
         return False
-    maps: list[Mapping[str, object]] = [request.entities, request.context]
-    for candidate in slate:
-        maps += candidate.entities, candidate.features
-    if max(map(len, maps)) > MAX_ENTRIES:
-        return False
-    ids = [c.id for c in slate]
-    texts = [request.policy, request.request_id or "none", *request.entities, *request.entities.values(), *ids]
-    for candidate in slate:
-        if candidate.entities:
-            texts += candidate.entities
-            texts += candidate.entities.values()
-        if candidate.arm:
-            texts.append(candidate.arm)
-    numbers = [*request.context.values(), *chain.from_iterable(c.features.values() for c in slate)]
+    shared = request.entities
+    texts = [request.policy, request.request_id or "none", *ids, *shared, *shared.values()]
+    if any(entities):
+        if max(map(len, entities)) > MAX_ENTRIES:
+            return False
+        texts += {name for own in entities for name in own}
+        texts += [own[name] for own in entities for name in own]
+    if any(arms):
+        texts += filter(None, arms)
+    numbers = [request.context[name] for name in request.context]
+    if any(features):
+        if max(map(len, features)) > MAX_ENTRIES:
+            return False
+        numbers += chain.from_iterable(own.values() for own in features)
+    joined = "".join(texts)
     return (
         len(set(ids)) == len(ids)
         and all(texts)
         and max(map(len, texts)) <= MAX_ID_BYTES // UTF8_BYTES
-        and not _CONTROL.search("".join(texts))
+        and (joined.isprintable() or not _CONTROL.search(joined))
         and all(map(math.isfinite, numbers))
         and abs(request.utc_offset_s) <= MAX_UTC_OFFSET_S
         and (request.request_time is None or YEAR_1 <= request.request_time < YEAR_10000)
@@ -71,15 +73,15 @@ def _plainly_fine(request: Score) -> bool:
 
 def _too_many(request: Score) -> Iterator[FieldViolation]:
     """What a Score holds too much of: candidates, or entries of a map."""
-    count = len(request.candidates)
+    count = len(request.ids)
     if count > MAX_CANDIDATES:
         yield FieldViolation("candidates", f"must be 1 to {MAX_CANDIDATES}, got {count}")
         return
     yield from _entries("entities", request.entities)
     yield from _entries("context", request.context)
-    for k, candidate in enumerate(request.candidates):
-        yield from _entries(f"candidates[{k}].entities", candidate.entities)
-        yield from _entries(f"candidates[{k}].features", candidate.features)
+    for k, (entities, features) in enumerate(zip(request.own_entities, request.own_features, strict=True)):
+        yield from _entries(f"candidates[{k}].entities", entities)
+        yield from _entries(f"candidates[{k}].features", features)
 
 
 def _entries(path: str, entries: Mapping[str, object]) -> Iterator[FieldViolation]:
@@ -97,7 +99,7 @@ def _score_violations(request: Score) -> Iterator[FieldViolation]:
         yield FieldViolation("utc_offset", f"must be within ±18 h, got {request.utc_offset_s:g} s")
     if request.request_id:
         yield from identifier("request_id", request.request_id)
-    yield from _slate(request.candidates)
+    yield from _slate(request)
     if request.served is not None:
         yield from _served(request.served, request)
 
@@ -151,23 +153,24 @@ def identifier(path: str, value: str) -> Iterator[FieldViolation]:
         yield FieldViolation(path, "must not hold control characters")
 
 
-def _slate(candidates: tuple[Candidate, ...]) -> Iterator[FieldViolation]:
-    if not candidates:
+def _slate(request: Score) -> Iterator[FieldViolation]:
+    if not request.ids:
         yield FieldViolation("candidates", f"must be 1 to {MAX_CANDIDATES}, got 0")
     seen: dict[str, int] = {}
-    for k, candidate in enumerate(candidates):
+    columns = zip(request.ids, request.arms, request.own_entities, request.own_features, strict=True)
+    for k, (name, arm, entities, features) in enumerate(columns):
         path = f"candidates[{k}]"
-        yield from identifier(f"{path}.id", candidate.id)
-        if (first := seen.setdefault(candidate.id, k)) != k:
-            yield FieldViolation(f"{path}.id", f"{candidate.id!r} is already the id of candidates[{first}]")
-        if candidate.arm:
-            yield from identifier(f"{path}.arm", candidate.arm)
-        yield from _entities(f"{path}.entities", candidate.entities)
-        yield from _numbers(f"{path}.features", candidate.features)
+        yield from identifier(f"{path}.id", name)
+        if (first := seen.setdefault(name, k)) != k:
+            yield FieldViolation(f"{path}.id", f"{name!r} is already the id of candidates[{first}]")
+        if arm:
+            yield from identifier(f"{path}.arm", arm)
+        yield from _entities(f"{path}.entities", entities)
+        yield from _numbers(f"{path}.features", features)
 
 
 def _served(served: Served, request: Score) -> Iterator[FieldViolation]:
-    if served.candidate_id not in {c.id for c in request.candidates}:
+    if served.candidate_id not in request.ids:
         yield FieldViolation("served.candidate_id", f"{served.candidate_id!r} is not among the candidates")
     if not 0.0 < served.propensity <= 1.0:
         yield FieldViolation("served.propensity", f"must be within (0, 1], got {served.propensity:g}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -12,18 +13,27 @@ from google.rpc.status_pb2 import Status
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import bandit_pb2_grpc
 
+from serving.ports import RewardOutcome, Told
 from serving.service.bandit import BanditService
-from serving.transport import parse, render
+from serving.service.slate import Asked
+from serving.transport import encode, parse, render
 from serving.transport.calls import Calls
+from serving.transport.gather import Gatherer
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+MOST_CANDIDATES, MOST_REWARDS = 2_000, 128
+"""In one group, about: more would save little, hold up the first, and keep the event loop from all else."""
 BATCH_WIDTH = 16
-"""Requests of one batch worked on at once."""
+"""Rewards of one batch worked on at once."""
 STREAM_WIDTH = 32
 """Requests of one stream worked on at once; more wait with their sender."""
 BATCH_WORK = 0.8
 """Part of a batch's time that its requests may take, so that those answered are told of when others hang."""
+
+_RESULT = encode.field(pb.BatchScoreResponse, "results")
+_RESPONSE = encode.field(pb.ScoreResult, "response")
+_STREAMED = encode.field(pb.ScoreStreamResponse, "response")
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -35,10 +45,12 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
     def __init__(self, service: BanditService, calls: Calls) -> None:
         self._service = service
         self._calls = calls
+        self._scores = Gatherer(self._prepare, self._decide, MOST_CANDIDATES, lambda asked: len(asked.request.ids))
+        self._rewards: Gatherer[Told, Told, RewardOutcome] = Gatherer(lambda told: told, service.reward, MOST_REWARDS)
 
-    async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:  # noqa: N802
+    def Score(self, request: pb.ScoreRequest, context: Context) -> Awaitable[bytes]:  # type: ignore[override]  # noqa: N802
         """Choose one candidate."""
-        return await self._score(request)
+        return self._scores.ask(request)
 
     async def Reward(self, request: pb.RewardRequest, context: Context) -> pb.RewardResponse:  # noqa: N802
         """Count a reward."""
@@ -48,13 +60,12 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         """Open a deferred decision's window."""
         return pb.ActivateResponse(reward_deadline=render.timestamp(await self._service.activate(request.decision_id)))
 
-    async def BatchScore(self, request: pb.BatchScoreRequest, context: Context) -> pb.BatchScoreResponse:  # noqa: N802
+    async def BatchScore(self, request: pb.BatchScoreRequest, context: Context) -> bytes:  # type: ignore[override]  # noqa: N802
         """Score several requests, each on its own."""
         parse.check_batch(len(request.requests))
-        answers = await self._each("BatchScore", request.requests, self._score, context)
-        return pb.BatchScoreResponse(
-            results=[pb.ScoreResult(error=a) if isinstance(a, Status) else pb.ScoreResult(response=a) for a in answers]
-        )
+        answers = await self._scored("BatchScore", request.requests, context)
+        results = [pb.ScoreResult(error=a).SerializeToString() if isinstance(a, Status) else _RESPONSE(a) for a in answers]
+        return b"".join(map(_RESULT, results))
 
     async def BatchReward(self, request: pb.BatchRewardRequest, context: Context) -> pb.BatchRewardResponse:  # noqa: N802
         """Count several rewards, each on its own."""
@@ -69,16 +80,22 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
     ) -> None:
         """Score requests as they come, until their sender is done or the server drains."""
         places = asyncio.Semaphore(STREAM_WIDTH)
-        one_at_a_time = asyncio.Lock()
+        unwritten: deque[bytes] = deque()
+        writing = False
         malformed: DecodeError | None = None
 
         async def reply(item: pb.ScoreStreamRequest) -> None:
+            nonlocal writing
+            unwritten.append(await self._stream_response(item, context))
+            if writing:  # gRPC writes one message after the other: whoever is at it takes this along
+                return
+            writing = True
             try:
-                response = await self._stream_response(item, context)
-                async with one_at_a_time:
-                    await context.write(response)
+                while unwritten:
+                    await context.write(unwritten.popleft())
+                    places.release()
             finally:
-                places.release()
+                writing = False
 
         async with asyncio.TaskGroup() as replies, self._calls.until_drained():
             async for item in requests:
@@ -91,28 +108,51 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
             raise malformed
         self._calls.check_draining()
 
-    async def _stream_response(self, item: pb.ScoreStreamRequest, context: Context) -> pb.ScoreStreamResponse:
+    async def _stream_response(self, item: pb.ScoreStreamRequest, context: Context) -> bytes:
         remaining_s = context.time_remaining()
         allotted_s = self._calls.allotted_s(None)
         answer = await self._calls.answer(
             "ScoreStream",
             item.request.policy,
             allotted_s if remaining_s is None else min(allotted_s, remaining_s),
-            lambda: self._score(item.request),
+            lambda: self._scores.ask(item.request),
         )
         if isinstance(answer, Status):
-            return pb.ScoreStreamResponse(sequence=item.sequence, error=answer)
-        return pb.ScoreStreamResponse(sequence=item.sequence, response=answer)
+            return pb.ScoreStreamResponse(sequence=item.sequence, error=answer).SerializeToString()
+        return pb.ScoreStreamResponse(sequence=item.sequence).SerializeToString() + _STREAMED(answer)
 
-    async def _score(self, request: pb.ScoreRequest) -> pb.ScoreResponse:
-        command = parse.score(request)
-        scored = await self._service.score(command)
-        if not scored.recorded.replayed:
-            self._calls.decided(scored.recorded.decision.policy)
-        return render.score_response(scored, explain=command.explain)
+    def _prepare(self, request: pb.ScoreRequest) -> Asked:
+        return self._service.prepare(parse.score(request))
+
+    async def _decide(self, group: Sequence[Asked]) -> list[bytes | Exception]:
+        answers = await self._service.decide(group)
+        scored = [answer for answer in answers if not isinstance(answer, Exception)]
+        for one in scored:
+            if not one.recorded.replayed:
+                self._calls.decided(one.recorded.decision.policy)
+        explain = [asked.request.explain for asked, answer in zip(group, answers, strict=True) if not isinstance(answer, Exception)]
+        responses = iter(render.score_responses(scored, explain))
+        return [answer if isinstance(answer, Exception) else next(responses) for answer in answers]
 
     async def _reward(self, request: pb.RewardRequest) -> pb.RewardResponse:
-        return render.reward_response(await self._service.reward(parse.reward(request)))
+        told = await self._service.prepare_reward(parse.reward(request))
+        return render.reward_response(await self._rewards.ask(told))
+
+    async def _scored(self, method: str, requests: Iterable[pb.ScoreRequest], context: Context) -> list[bytes | Status]:
+        """What each request of a batch gets, in order."""
+        answers = [self._scores.put(request) for request in requests]
+        try:
+            async with asyncio.timeout(BATCH_WORK * self._calls.allotted_s(context.time_remaining())):
+                for answer in answers:
+                    if not answer.done():
+                        await asyncio.wait((answer,))
+        except TimeoutError:
+            pass  # those who have no answer by now are told so
+        finally:
+            for answer in answers:
+                answer.cancel()
+            self._scores.left()
+        return [self._calls.outcome(method, answer) for answer in answers]
 
     async def _each(self, method: str, requests: Iterable[R], work: Callable[[R], Awaitable[S]], context: Context) -> list[S | Status]:
         """What each request of a batch gets, in order; a few are worked on at a time."""

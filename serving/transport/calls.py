@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 from google.rpc.status_pb2 import Status
 
 from serving.ports import Unavailable
+from serving.transport.deadlines import Deadlines
 from serving.transport.errors import Draining, OutOfTime, TooManyInFlight
 from serving.transport.status import INTERNAL, answer_to, code_of, status_of
 
@@ -94,6 +95,7 @@ class Calls:
         self._limits = limits
         self._served = served
         self._observer = observer
+        self._deadlines = Deadlines()
         self._drain = Ending()
         self._in_flight = 0
         self._streams = 0
@@ -147,14 +149,23 @@ class Calls:
             if timeout_s < LEAST_S:
                 raise OutOfTime
             try:
-                async with asyncio.timeout(timeout_s):
+                with self._deadlines.within(timeout_s):
                     return await work()
             except TimeoutError as error:
-                raise Unavailable("the store did not answer in time; whether the call took effect is not known") from error
+                raise _late() from error
         except Exception as error:
-            if answer_to(error) is INTERNAL:
-                log.exception("call failed", method=method)
-            return status_of(error)
+            return _told(method, error)
+
+    def outcome(self, method: str, answer: asyncio.Future[Any]) -> Any:
+        """What is known of an answer when its time is over: itself, or the status of what went wrong."""
+        if answer.cancelled():
+            return status_of(_late())
+        error = answer.exception()
+        if error is None:
+            return answer.result()
+        if not isinstance(error, Exception):
+            raise error
+        return _told(method, error)
 
     @asynccontextmanager
     async def stream(self) -> AsyncIterator[None]:
@@ -197,6 +208,17 @@ class Calls:
             self._idle.clear()
         else:
             self._idle.set()
+
+
+def _late() -> Unavailable:
+    return Unavailable("the store did not answer in time; whether the call took effect is not known")
+
+
+def _told(method: str, error: Exception) -> Status:
+    """The status of an error; one that nobody planned is logged."""
+    if answer_to(error) is INTERNAL:
+        log.error("call failed", method=method, exc_info=error)
+    return status_of(error)
 
 
 _LEVELS = {"debug": 10, "info": 20}

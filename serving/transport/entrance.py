@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -14,8 +15,9 @@ from serving.transport.status import abort, status_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Gate = Callable[[str, Mapping[str, str | bytes]], None]
-"""Given a call's method and metadata, raises Unauthenticated or PermissionDenied if its caller may not make it."""
+Metadata = Callable[[], Mapping[str, str | bytes]]
+Gate = Callable[[str, Metadata], None]
+"""Given a call's method and, if it asks, metadata, raises Unauthenticated or PermissionDenied if its caller may not make it."""
 
 
 class Entrance:
@@ -44,19 +46,21 @@ class Entrance:
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         name = method.rpartition("/")[2]
-        parse = _tolerant(handler.request_deserializer)
+        parse, render = _tolerant(handler.request_deserializer), _lenient(handler.response_serializer)
         if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), parse, handler.response_serializer)
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, name, handler.unary_unary), parse, handler.response_serializer)
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), parse, render)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, name, handler.unary_unary), parse, render)
 
     def _unary(self, method: str, name: str, handle: Any) -> Any:
-        async def call(request: Any, context: Context) -> Any:
-            async def work() -> Any:
-                if isinstance(request, DecodeError):
-                    raise request
-                self._admit(method, context)
-                return await handle(request, context)
+        def admitted(request: Any, context: Context) -> Awaitable[Any]:
+            if isinstance(request, DecodeError):
+                raise request
+            self._admit(method, context)
+            work: Awaitable[Any] = handle(request, context)
+            return work
 
+        async def call(request: Any, context: Context) -> Any:
+            work = partial(admitted, request, context)
             answer = await self._calls.answer(name, getattr(request, "policy", ""), context.time_remaining(), work)
             if isinstance(answer, Status):
                 await abort(context, answer)
@@ -80,7 +84,7 @@ class Entrance:
 
     def _admit(self, method: str, context: Context) -> None:
         if self._gate is not None:
-            self._gate(method, dict(context.invocation_metadata() or ()))
+            self._gate(method, lambda: dict(context.invocation_metadata() or ()))
 
 
 def _tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
@@ -95,3 +99,10 @@ def _tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
             return error
 
     return read
+
+
+def _lenient(render: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """A serialiser that also takes what is serialised already."""
+    if render is None:
+        raise TypeError("a handler without serialiser")
+    return lambda message: message if isinstance(message, bytes) else render(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,6 +13,7 @@ from ooml.bandit.v1 import policy_pb2
 from policies.parse import to_mapping
 from serving.ports import RewardOutcome, RewardStatus
 from serving.service.commands import ArmEvidence, PolicyDescription, Scored
+from serving.transport import encode
 
 _REWARD_STATUS = {
     RewardStatus.APPLIED: pb.REWARD_STATUS_APPLIED,
@@ -19,31 +22,39 @@ _REWARD_STATUS = {
 }
 
 
-def score_response(scored: Scored, *, explain: bool) -> pb.ScoreResponse:
-    """A decision."""
+def score_responses(scored: Sequence[Scored], explain: Sequence[bool]) -> list[bytes]:
+    """Decisions, each as the bytes of a ScoreResponse; explained where that was asked for."""
+    rankings = encode.rankings([(one.recorded.decision, one.ranking) for one in scored])
+    return [
+        _explained(one) if told else _head(one).SerializeToString() + ranking
+        for one, told, ranking in zip(scored, explain, rankings, strict=True)
+    ]
+
+
+def _head(scored: Scored) -> pb.ScoreResponse:
+    """All of a decision but its candidates."""
     decision = scored.recorded.decision
-    response = pb.ScoreResponse(
+    status = decision.status
+    head = pb.ScoreResponse(
         decision_id=decision.decision_id,
-        candidate_id=decision.slate[decision.chosen].candidate_id,
+        candidate_id=decision.candidates[decision.chosen],
         propensity=decision.propensity,
         policy_version=decision.version,
-        feature_status=_feature_status(decision.status, scored.features),
+        feature_status=_feature_status(status, scored.features) if any(status) else pb.FeatureStatus(present=len(status)),
     )
     if scored.recorded.reward_deadline is not None:
-        response.reward_deadline.CopyFrom(timestamp(scored.recorded.reward_deadline))
+        head.reward_deadline.CopyFrom(timestamp(scored.recorded.reward_deadline))
+    return head
+
+
+def _explained(scored: Scored) -> bytes:
+    """A decision with the vectors it was made of."""
+    response, decision = _head(scored), scored.recorded.decision
+    slate, x = decision.slate, decision.x.tolist()
     for k in scored.ranking:
-        ranked = decision.slate[k]
-        candidate = response.ranking.add(
-            candidate_id=ranked.candidate_id,
-            arm=ranked.arm,
-            score=ranked.score,
-            mean=ranked.mean,
-            uncertainty=ranked.uncertainty,
-            propensity=ranked.propensity,
-        )
-        if explain:
-            candidate.features.update(zip(scored.columns, decision.x[k].tolist(), strict=True))
-    return response
+        candidate = response.ranking.add(**slate[k]._asdict())
+        candidate.features.update(zip(scored.columns, x[k], strict=True))
+    return response.SerializeToString()
 
 
 def reward_response(outcome: RewardOutcome) -> pb.RewardResponse:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from features.compiler import compile_service
 from features.plan import Plan
-from features.reader import EXPIRED, MISSING, PRESENT, FeatureTable, assemble, lookup
+from features.reader import EXPIRED, MISSING, PRESENT, FeatureTable, Slate, assemble, lookup
 from tests.features.conftest import TYPED_TTL, Repo, instant
 from tests.servers import flush
 
@@ -107,7 +107,7 @@ class Served:
             for key, fields in found.rows:
                 pipe.hmget(key, fields)  # type: ignore[arg-type]  # redis-py's types know keys of text alone
             raw = pipe.execute()
-        return assemble(self.plan, found, raw, now, offset_s, {}, [{}] * len(candidates))
+        return assemble(self.plan, [Slate(found, raw, now, offset_s, {}, [{}] * len(candidates))])
 
     def by_sdk(self, entity_rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
         answer: dict[str, list[Any]] = self.repo.store.get_online_features(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies import bounds
-from policies.choose import choose
+from policies.choose import Slates, choose
 from policies.evidence import add_decision, add_reward, decayed
 from policies.parse import SpecError, parse_spec
 from policies.posterior import posterior, ridge_prior
@@ -100,14 +100,14 @@ def test_every_score_is_a_number_after_any_decisions_and_rewards(data: st.DataOb
     seen = decayed(sums, now + data.draw(st.sampled_from([0, DAY_US, CENTURY_US])), spec.half_life_s)
     assert np.isfinite(seen.rows).all()
 
-    arm_of = np.array([0, 1, 0])
     X = data.draw(slates(spec, 3))
     prior = ridge_prior(m, d, spec.ridge)
-    choice = choose(spec, prior, seen, X, arm_of, np.random.default_rng(3))
+    belief = posterior(prior, seen)
+    choice = choose(spec, belief, Slates(X, [np.arange(m)], [np.array([0, 1, 0])]), np.random.default_rng(3))
     told = np.stack([choice.scores.score, choice.scores.mean, choice.scores.uncertainty, choice.propensities])
     assert np.isfinite(told).all()
     assert choice.propensities.sum() == pytest.approx(1.0, rel=1e-12)
-    assert np.isfinite(posterior(prior, seen).theta).all()
+    assert np.isfinite(belief.theta).all()
 
 
 @pytest.mark.parametrize("d", [1, 5, 17, 128])
@@ -123,7 +123,8 @@ def test_sums_that_rounding_has_bent_still_score(d: int, ridge: float, bent: flo
     A = sums.rows[:, HEADER + d :]
     A *= 1.0 + bent * rng.uniform(-1.0, 1.0, A.shape)
     spec = parse_spec({"name": "p", "features": [f"f{i}" for i in range(d)], "algorithm": {"lints": {"alpha": bounds.MAX_ALPHA}}})
-    choice = choose(spec, ridge_prior(1, d, ridge), Evidence(sums.arms, sums.rows, d), np.stack([x, -x]), np.array([0, 0]), rng)
+    belief = posterior(ridge_prior(1, d, ridge), Evidence(sums.arms, sums.rows, d))
+    choice = choose(spec, belief, Slates(np.stack([x, -x]), [np.array([0])], [np.array([0, 0])]), rng)
     assert np.isfinite(choice.scores.score).all()
     assert choice.scores.mean[0] == pytest.approx(bounds.MAX_REWARD, rel=max(0.05, 4 * bent * d))
 

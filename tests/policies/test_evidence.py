@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.choose import choose
+from policies.choose import Slates, choose
 from policies.evidence import add_decision, add_reward, decayed
 from policies.posterior import posterior, ridge_prior
 from policies.types import HEADER, Evidence, Floats, no_evidence, triangle
@@ -120,8 +120,9 @@ def test_default_first_removes_the_bias_for_arms_that_seldom_answer(default: flo
     policy, prior = spec(alpha=0.5, exploration=0.05), ridge_prior(2, 1, 1.0)
     total, n = 0.0, 2_000
     for now in range(1, n + 1):
-        choice = choose(policy, prior, Evidence(arms(2), rows, 1), np.ones((2, 1)), index(0, 1), rng)
-        arm = choice.index
+        (arm,) = choose(
+            policy, posterior(prior, Evidence(arms(2), rows, 1)), Slates(np.ones((2, 1)), [index(0, 1)], [index(0, 1)]), rng
+        ).index
         rows[arm] = add_decision(rows[arm], np.ones(1), now, None, default)
         if rng.random() < answers[arm]:
             total += worth[arm]

@@ -85,4 +85,4 @@ def test_no_choice_is_made_from_evidence_that_is_not_a_number(column: int) -> No
     seen = evidence(1, 2, [(0, [1.0, 2.0], 1.0)])
     seen.rows[0, column] = np.nan
     with pytest.raises((np.linalg.LinAlgError, ValueError)):
-        propensities(linucb.scores(posterior(ridge_prior(1, 2, 1.0), seen), np.eye(2), index(0, 0), 1.0).score, 0.0)
+        propensities(linucb.scores(posterior(ridge_prior(1, 2, 1.0), seen), np.eye(2), index(0, 0), 1.0).score, [2], 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,8 +14,9 @@ from serving.memory.catalog import MemoryCatalog
 from serving.memory.store import MemoryDecisionStore
 from serving.resolve import resolve
 from serving.service import slate
-from serving.service.bandit import BanditService, Sources
-from serving.service.commands import Candidate, Score
+from serving.service.bandit import BanditService
+from serving.service.commands import Score
+from serving.service.deciding import Sources
 from serving.service.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 from serving.transport.status import status_of
 from tests.transport.harness import SHOP, read_status
@@ -37,7 +38,7 @@ class Uncounted(Mapping[str, Any]):
         raise AssertionError("somebody looked at an entry")
 
 
-class Crowd(tuple[Candidate, ...]):
+class Crowd(tuple[CandidateId, ...]):
     """A million candidates, at none of which anybody may look."""
 
     __slots__ = ()
@@ -49,8 +50,15 @@ class Crowd(tuple[Candidate, ...]):
         raise AssertionError("somebody looked at the candidates")
 
 
-A = Candidate(CandidateId("a"))
 MANY = Uncounted(257)
+NONE: Mapping[str, Any] = {}
+
+
+def slate_of(*, features: Sequence[Mapping[str, Any]] = (NONE,), entities: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+    """The columns of candidates that have such features."""
+    count = len(features)
+    ids = [CandidateId(str(k)) for k in range(count)]
+    return {"ids": ids, "arms": [""] * count, "own_entities": entities or [NONE] * count, "own_features": features}
 
 
 @pytest.fixture
@@ -65,19 +73,23 @@ def serving(declared: Mapping[str, Any]) -> BanditService:
 
 
 async def refusal(service: BanditService, **fields: Any) -> InvalidRequest:
-    with pytest.raises(InvalidRequest) as refused:
-        await service.score(Score(**{"policy": PolicyName("shop"), "candidates": (A,), "entities": {"user_id": "u"}, **fields}))
-    return refused.value
+    request = Score(**{"policy": PolicyName("shop"), **slate_of(), "entities": {"user_id": "u"}, **fields})
+    try:
+        (answer,) = await service.decide([service.prepare(request)])
+    except InvalidRequest as refused:
+        return refused
+    assert isinstance(answer, InvalidRequest)
+    return answer
 
 
 @pytest.mark.parametrize(
     ("fields", "path", "why"),
     [
-        ({"candidates": Crowd()}, "candidates", "must be 1 to 500, got 1000000"),
+        ({"ids": Crowd()}, "candidates", "must be 1 to 500, got 1000000"),
         ({"context": Uncounted(200_000)}, "context", "must hold at most 256 entries, got 200000"),
         ({"entities": MANY}, "entities", "must hold at most 256 entries, got 257"),
-        ({"candidates": (A, A._replace(features=MANY))}, "candidates[1].features", "must hold at most 256 entries, got 257"),
-        ({"candidates": (A, A._replace(entities=MANY))}, "candidates[1].entities", "must hold at most 256 entries, got 257"),
+        (slate_of(features=[NONE, MANY]), "candidates[1].features", "must hold at most 256 entries, got 257"),
+        (slate_of(features=[NONE] * 2, entities=[NONE, MANY]), "candidates[1].entities", "must hold at most 256 entries, got 257"),
     ],
 )
 async def test_what_is_too_much_is_counted_and_not_looked_at(service: BanditService, fields: Any, path: str, why: str) -> None:
@@ -85,13 +97,13 @@ async def test_what_is_too_much_is_counted_and_not_looked_at(service: BanditServ
 
 
 async def test_everything_there_is_too_much_of_is_told(service: BanditService) -> None:
-    refused = await refusal(service, context=MANY, entities=MANY, candidates=(A._replace(features=MANY),))
+    refused = await refusal(service, context=MANY, entities=MANY, **slate_of(features=[MANY]))
     assert [v.field for v in refused.violations] == ["entities", "context", "candidates[0].features"]
 
 
 async def test_no_more_mistakes_are_worded_than_are_counted(service: BanditService) -> None:
     wrong = {f"x{i}": float("nan") for i in range(256)}
-    refused = await refusal(service, candidates=tuple(Candidate(CandidateId(str(k)), features=wrong) for k in range(500)))
+    refused = await refusal(service, **slate_of(features=[wrong] * 500))
     assert len(refused.violations) == MAX_VIOLATIONS
     assert refused.violations[0] == FieldViolation("candidates[0].features['x0']", "must be a finite number, got nan")
 
@@ -118,8 +130,7 @@ async def test_features_that_break_the_policy_s_rules_are_worded_as_sparingly(
         return FieldViolation(*said)
 
     monkeypatch.setattr(slate, "FieldViolation", counted)
-    candidates = tuple(Candidate(CandidateId(str(k)), features=features) for k in range(500))
-    refused = await refusal(serving(declared), candidates=candidates, policy=PolicyName("p"), entities={})
+    refused = await refusal(serving(declared), **slate_of(features=[features] * 500), policy=PolicyName("p"), entities={})
     assert (len(refused.violations), len(worded)) == (MAX_VIOLATIONS, MAX_VIOLATIONS + 1)
 
 

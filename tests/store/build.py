@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from policies.spec import PolicySpec, RewardRules
 from policies.types import HEADER, ArmId, CandidateId, DecisionId, Evidence, Floats, Namespace, PolicyName, PolicyVersion, ScopeId, triangle
 from serving.events import EvidenceAdded, LogEntry
 from serving.ids import new_decision_id, shard_of
-from serving.ports import Decision, DecisionStore, PublishedPolicy, Query, Ranked, Recorded, RewardOutcome, Row
+from serving.ports import Decision, DecisionStore, Draft, PublishedPolicy, Query, Recorded, RewardOutcome, Row, Told
 
+R = TypeVar("R")
 S = ScopeId("s")
 LONG = 3600.0
 _entropy = itertools.count(1)
@@ -54,10 +55,9 @@ def decision(
         version=published.version,
         namespace=published.namespace,
         scope=ScopeId(scope),
-        slate=(
-            Ranked(CandidateId("c0"), ArmId("other"), 0.125, 0.1, 0.025, 0.25),
-            Ranked(CandidateId("c1"), ArmId(arm), 0.5, 0.4, 0.1, 0.75),
-        ),
+        candidates=(CandidateId("c0"), CandidateId("c1")),
+        arms=(ArmId("other"), ArmId(arm)),
+        scores=np.array([[0.125, 0.1, 0.025, 0.25], [0.5, 0.4, 0.1, 0.75]]),
         chosen=1,
         propensity=0.75,
         x=np.stack([np.zeros(published.dimension), chosen]),
@@ -68,7 +68,13 @@ def decision(
         served=False,
         decided_at_claimed=None,
     )
-    return replace(made, **fields)
+    return made._replace(**fields)
+
+
+def same(a: Decision, b: Decision) -> bool:
+    """Whether two decisions are equal, arrays and all."""
+    arrays: dict[str, Any] = {"x": None, "scores": None}
+    return np.array_equal(a.x, b.x) and np.array_equal(a.scores, b.scores) and a._replace(**arrays) == b._replace(**arrays)
 
 
 @dataclass
@@ -89,19 +95,24 @@ class Harness:
     async def read(
         self, published: PublishedPolicy, *arms: str, scope: str = S, rows: Sequence[Row] = (), request_id: str | None = None
     ) -> Any:
-        return await self.store.read(Query(published, ScopeId(scope), tuple(map(ArmId, arms)), rows, request_id))
+        (answer,) = await self.store.read([Query(published, ScopeId(scope), tuple(map(ArmId, arms)), rows, request_id)])
+        return answered(answer)
 
     async def decide(
         self, published: PublishedPolicy, made: Decision, *, request_id: str | None = None, body_hash: bytes = b"", generation: int = 0
     ) -> Recorded:
-        return await self.store.decide(published, made, request_id=request_id, body_hash=body_hash, generation=generation)
+        (answer,) = await self.store.decide([Draft(published, made, request_id, body_hash, generation)])
+        return answered(answer)
 
     async def open(self, published: PublishedPolicy, arm: str = "a", **how: Any) -> DecisionId:
         """Decide, and return the id."""
         return (await self.decide(published, decision(published, arm, **how))).decision.decision_id
 
-    async def reward(self, published: PublishedPolicy, of: DecisionId, value: float, reward_id: str | None = None) -> RewardOutcome:
-        return await self.store.reward(published, of, value, reward_id, None)
+    async def reward(
+        self, published: PublishedPolicy, of: DecisionId, value: float, reward_id: str | None = None, occurred_at: float | None = None
+    ) -> RewardOutcome:
+        (answer,) = await self.store.reward([Told(published, of, value, reward_id, occurred_at)])
+        return answered(answer)
 
     async def sums(self, published: PublishedPolicy, arm: str = "a", scope: str = S) -> dict[str, Any]:
         """What an arm has shown, by name; Σr and the like as plain numbers."""
@@ -114,6 +125,13 @@ class Harness:
             "b": evidence.b[0].tolist(),
             "a": evidence.a[0].tolist(),
         }
+
+
+def answered(answer: R | Exception) -> R:
+    """An answer that is none of those that are errors."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def rebuilt(entries: Iterable[LogEntry], published: PublishedPolicy, arm: str, as_of_us: int, scope: str = S) -> Floats:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import given
 
 from policies.types import ArmId, CandidateId, DecisionId, Namespace, PolicyName, PolicyVersion, ScopeId
-from serving.ports import Decision, Ranked
+from serving.ports import Decision
 from serving.redis.codec import pack_decision, pack_facts, unpack_decision, unpack_evidence
-from tests.store.build import decision, policy
+from tests.store.build import decision, policy, same
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False)
@@ -22,14 +21,15 @@ NUMBER = st.floats(allow_nan=False)
 @st.composite
 def decisions(draw: st.DrawFn) -> Decision:
     k, d, f = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(0, 4))
-    ranked = st.builds(Ranked, TEXT.map(CandidateId), TEXT.map(ArmId), NUMBER, NUMBER, NUMBER, NUMBER)
     return Decision(
         decision_id=draw(TEXT.map(DecisionId)),
         policy=draw(TEXT.map(PolicyName)),
         version=draw(st.integers(1, 2**32 - 1).map(PolicyVersion)),
         namespace=draw(TEXT.map(Namespace)),
         scope=draw(TEXT.map(ScopeId)),
-        slate=tuple(draw(st.lists(ranked, min_size=k, max_size=k))),
+        candidates=tuple(draw(st.lists(TEXT.map(CandidateId), min_size=k, max_size=k))),
+        arms=tuple(draw(st.lists(TEXT.map(ArmId), min_size=k, max_size=k))),
+        scores=np.array(draw(st.lists(NUMBER, min_size=4 * k, max_size=4 * k))).reshape(k, 4),
         chosen=draw(st.integers(0, k - 1)),
         propensity=draw(NUMBER),
         x=np.array(draw(st.lists(NUMBER, min_size=k * d, max_size=k * d))).reshape(k, d),
@@ -46,8 +46,7 @@ def decisions(draw: st.DrawFn) -> Decision:
 def test_a_decision_comes_back_whole(made: Decision, body_hash: bytes, generation: int, at_us: int, deadline_us: int | None) -> None:
     head = struct.pack("<ddd", generation, at_us, -1 if deadline_us is None else deadline_us)
     back = unpack_decision(head + pack_decision(made, body_hash))
-    assert np.array_equal(back.decision.x, made.x)
-    assert replace(back.decision, x=np.zeros(())) == replace(made, x=np.zeros(()))
+    assert same(back.decision, made)
     assert (back.body_hash, back.generation, back.at_us, back.deadline_us) == (body_hash, generation, at_us, deadline_us)
 
 
@@ -68,3 +67,13 @@ def test_missing_rows_of_evidence_are_zeros() -> None:
     row = np.arange(8.0)  # 6 + d + d(d+1)/2 numbers for d = 1
     evidence = unpack_evidence([ArmId("a"), ArmId("b")], [None, row.tobytes()], 1)
     assert evidence.rows.tolist() == [[0.0] * 8, row.tolist()]
+
+
+def test_rows_at_the_version_held_are_left_out() -> None:
+    old, new = np.full(8, 1.0), np.full(8, 2.0)
+    arms = [ArmId(name) for name in "abcd"]
+    held = {ArmId("a"): 1, ArmId("b"): 1, ArmId("c"): 0, ArmId("d"): 5}
+    evidence = unpack_evidence(arms, [b"", new.tobytes(), None, None], 1, held)
+    assert evidence.arms == ("b", "d")  # a is as it was, c still has nothing, d has nothing any more
+    assert evidence.rows.tolist() == [new.tolist(), [0.0] * 8]
+    assert unpack_evidence(arms[:1], [old.tobytes()], 1).arms == ("a",)

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from policies.types import CandidateId
-from serving.ports import ActivatedTooLate, ArmLimit, Decision, Forgotten, NotActivated, Ranked, RewardStatus, UnknownDecision
-from tests.store.build import LONG, Harness, decision, policy
+from policies.types import ArmId, CandidateId
+from serving.ports import ActivatedTooLate, ArmLimit, Forgotten, NotActivated, RewardStatus, UnknownDecision
+from tests.store.build import LONG, Harness, decision, policy, same
 from tests.store.conftest import until
-
-
-def same(a: Decision, b: Decision) -> bool:
-    """Equal in every field, arrays to the last bit."""
-    no_x = np.zeros(())  # arrays have no one truth value, unless it is one number
-    return np.array_equal(a.x, b.x) and replace(a, x=no_x) == replace(b, x=no_x)
 
 
 async def test_the_default_is_learned_the_moment_a_decision_is_made(at: Harness) -> None:
@@ -47,7 +39,8 @@ async def test_a_decision_is_replayed_whole_under_its_request_id(at: Harness) ->
         p,
         "arm ✓ 火",
         scope="scope: {x} ✓",
-        slate=(Ranked(CandidateId("ü"), decision(p, "b").slate[1].arm, 0.1, 0.2, 0.3, 0.4), decision(p, "arm ✓ 火").slate[1]),
+        candidates=(CandidateId("ü"), CandidateId("c1")),
+        arms=(ArmId("b"), ArmId("arm ✓ 火")),
         seed=2**53 - 1,
         served=True,
         decided_at_claimed=12.25,

@@ -55,8 +55,8 @@ async def test_without_a_default_a_decision_is_logged_alone(at: Harness) -> None
 async def test_a_reward_is_logged_with_what_it_changed(at: Harness) -> None:
     p = policy(default=0.5, aggregate="sum")
     of = await at.open(p, "a", x=[1.0, 2.0])
-    await at.store.reward(p, of, 2.0, "é", 1e9)
-    await at.store.reward(p, of, 2.0, "é", 1e9)
+    await at.reward(p, of, 2.0, "é", 1e9)
+    await at.reward(p, of, 2.0, "é", 1e9)
     _, entry = await at.log()
     rewarded, added = entry.events
     assert isinstance(rewarded, RewardRecorded)

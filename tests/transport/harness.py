@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,9 +21,10 @@ from policies.parse import parse_spec
 from policies.types import DecisionId, Evidence, Namespace, PolicyName, ScopeId
 from serving.memory.catalog import MemoryCatalog
 from serving.memory.store import MemoryDecisionStore
-from serving.ports import Decision, PublishedPolicy, Query, Recorded, RewardOutcome, Snapshot
+from serving.ports import Draft, PublishedPolicy, Query, Recorded, RewardOutcome, Snapshot, Told
 from serving.resolve import resolve
-from serving.service.bandit import BanditService, Sources
+from serving.service.bandit import BanditService
+from serving.service.deciding import Sources
 from serving.service.policies import PolicyService
 from serving.transport.calls import Limits
 from serving.transport.entrance import Gate
@@ -53,12 +54,12 @@ class Obstacles:
     most_waiting: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def pass_through(self) -> None:
-        await self._count(+1)
+    async def pass_through(self, calls: int = 1) -> None:
+        await self._count(+calls)
         try:
             await self.open.wait()
         finally:
-            await self._count(-1)
+            await self._count(-calls)
         if self.error is not None:
             raise self.error
 
@@ -80,24 +81,20 @@ class ObstructedStore:
         self._store = store
         self._obstacles = obstacles
 
-    async def read(self, query: Query) -> Snapshot:
-        await self._obstacles.pass_through()
-        return await self._store.read(query)
+    async def read(self, queries: Sequence[Query]) -> list[Snapshot | Exception]:
+        await self._obstacles.pass_through(len(queries))
+        return await self._store.read(queries)
 
-    async def decide(
-        self, policy: PublishedPolicy, decision: Decision, *, request_id: str | None, body_hash: bytes, generation: int
-    ) -> Recorded:
-        return await self._store.decide(policy, decision, request_id=request_id, body_hash=body_hash, generation=generation)
+    async def decide(self, drafts: Sequence[Draft]) -> list[Recorded | Exception]:
+        return await self._store.decide(drafts)
 
     async def activate(self, policy: PublishedPolicy, decision_id: DecisionId) -> float:
         await self._obstacles.pass_through()
         return await self._store.activate(policy, decision_id)
 
-    async def reward(
-        self, policy: PublishedPolicy, decision_id: DecisionId, value: float, reward_id: str | None, occurred_at: float | None
-    ) -> RewardOutcome:
-        await self._obstacles.pass_through()
-        return await self._store.reward(policy, decision_id, value, reward_id, occurred_at)
+    async def reward(self, rewards: Sequence[Told]) -> list[RewardOutcome | Exception]:
+        await self._obstacles.pass_through(len(rewards))
+        return await self._store.reward(rewards)
 
     async def evidence(self, policy: PublishedPolicy, scope: ScopeId) -> Evidence:
         await self._obstacles.pass_through()
@@ -117,14 +114,31 @@ class Heard:
 
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     begun: int = 0
+    most_at_once: int = 0
     decisions: list[str] = field(default_factory=list)
+    something: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_begun(self, calls: int) -> None:
+        await self._until(lambda: self.begun >= calls)
+
+    async def until_ended(self, calls: int) -> None:
+        await self._until(lambda: len(self.calls) >= calls)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not holds():
+                self.something.clear()
+                await self.something.wait()
 
     def began(self) -> None:
         self.begun += 1
+        self.most_at_once = max(self.most_at_once, self.begun - len(self.calls))
+        self.something.set()
 
     def ended(self, method: str, policy: str, code: str, duration_s: float) -> None:
         assert duration_s >= 0
         self.calls.append((method, policy, code))
+        self.something.set()
 
     def decided(self, policy: str) -> None:
         self.decisions.append(policy)

@@ -41,9 +41,18 @@ async def test_a_batch_is_1_to_100_requests(here: World, size: int) -> None:
         assert (seen.code, seen.fields) == (StatusCode.INVALID_ARGUMENT, {"requests": f"must be 1 to 100, got {size}"})
 
 
-async def test_a_few_requests_of_a_batch_are_worked_on_at_a_time(here: World) -> None:
+async def test_requests_of_a_batch_are_decided_together(here: World) -> None:
     here.obstacles.open.clear()
     batch = asyncio.ensure_future(here.bandit.BatchScore(pb.BatchScoreRequest(requests=[score_request()] * 50), timeout=10))
+    await here.obstacles.until_waiting(50)
+    here.obstacles.open.set()
+    assert all(r.HasField("response") for r in (await batch).results)
+
+
+async def test_a_few_rewards_of_a_batch_are_worked_on_at_a_time(here: World) -> None:
+    requests = [pb.RewardRequest(decision_id=await here.decide(), value=1) for _ in range(50)]
+    here.obstacles.open.clear()
+    batch = asyncio.ensure_future(here.bandit.BatchReward(pb.BatchRewardRequest(requests=requests), timeout=10))
     await here.obstacles.until_waiting(BATCH_WIDTH)
     here.obstacles.open.set()
     assert all(r.HasField("response") for r in (await batch).results)
@@ -54,5 +63,12 @@ async def test_a_batch_whose_store_hangs_tells_of_each_request_within_its_deadli
     here.obstacles.open.clear()
     results = (await here.bandit.BatchScore(pb.BatchScoreRequest(requests=[score_request()] * 20), timeout=1)).results
     seen = [read_status(r.error) for r in results]
-    assert [s.reason for s in seen] == ["STORE_UNAVAILABLE"] * BATCH_WIDTH + ["DEADLINE_EXCEEDED"] * (20 - BATCH_WIDTH)
-    assert {s.code for s in seen} == {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED}
+    assert [(s.reason, s.code) for s in seen] == [("STORE_UNAVAILABLE", StatusCode.UNAVAILABLE)] * 20
+    await here.obstacles.until_waiting(0)
+
+
+async def test_what_has_its_answer_when_the_store_hangs_is_told(here: World) -> None:
+    here.obstacles.open.clear()
+    batch = pb.BatchScoreRequest(requests=[score_request(candidates=[]), score_request(), score_request(policy="shoe")])
+    results = (await here.bandit.BatchScore(batch, timeout=1)).results
+    assert [read_status(r.error).reason for r in results] == ["INVALID_REQUEST", "STORE_UNAVAILABLE", "UNKNOWN_POLICY"]

@@ -276,7 +276,7 @@ async def test_a_caller_who_may_not_is_turned_away(error: Exception, code: Statu
     asked = []
 
     def gate(method: str, metadata: Any) -> None:
-        asked.append((method, metadata.get("key")))
+        asked.append((method, metadata().get("key")))
         raise error
 
     async with world(gate=gate) as here:

@@ -53,7 +53,7 @@ async def test_a_call_too_many_is_refused_at_once_and_room_comes_back() -> None:
     async with world(Limits(max_in_flight=2)) as here:
         here.obstacles.open.clear()
         calls = [asyncio.ensure_future(here.bandit.Score(score_request(), timeout=10)) for _ in range(2)]
-        await here.obstacles.until_waiting(2)
+        await here.heard.until_begun(2)
         seen = await failure(here.bandit.Score(score_request()))
         assert (seen.code, seen.reason, seen.retry_after_s) == (StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_IN_FLIGHT", 0.1)
         here.obstacles.open.set()
@@ -86,7 +86,7 @@ async def test_a_draining_server_finishes_what_it_has_and_refuses_the_rest(here:
     call = asyncio.ensure_future(here.bandit.Score(score_request(), timeout=10))
     stream = here.bandit.ScoreStream()
     await stream.write(pb.ScoreStreamRequest(sequence=7, request=score_request()))
-    await here.obstacles.until_waiting(2)
+    await here.heard.until_begun(2)
     await here.server.drain()
 
     seen = await failure(here.bandit.Score(score_request()))

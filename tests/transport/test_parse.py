@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from policies.types import CandidateId, PolicyName
-from serving.service.commands import Candidate, Reward, Score, Served
+from serving.service.commands import Reward, Score, Served
 from serving.transport import parse, render
 from tests.transport.harness import score_request
 
@@ -31,7 +31,10 @@ def test_a_whole_score_is_parsed_field_by_field() -> None:
     )
     assert parse.score(request) == Score(
         policy=PolicyName("p"),
-        candidates=(Candidate(CandidateId("c"), "a", {"task_id": "t"}, {"price": 2.0}), Candidate(CandidateId("d"))),
+        ids=[CandidateId("c"), CandidateId("d")],
+        arms=["a", ""],
+        own_entities=[{"task_id": "t"}, {}],
+        own_features=[{"price": 2.0}, {}],
         entities={"user_id": "u"},
         context={"rain": 0.5},
         request_time=10.25,
@@ -43,7 +46,7 @@ def test_a_whole_score_is_parsed_field_by_field() -> None:
 
 
 def test_what_a_message_leaves_out_is_absent_not_zero() -> None:
-    assert parse.score(pb.ScoreRequest()) == Score(PolicyName(""), ())
+    assert parse.score(pb.ScoreRequest()) == Score(PolicyName(""), [], [], [], [])
     assert parse.reward(pb.RewardRequest()) == Reward("")
     assert parse.score(pb.ScoreRequest(served=pb.Served())).served == Served(CandidateId(""), 0.0, None)
 

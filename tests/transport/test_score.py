@@ -49,7 +49,8 @@ async def test_features_that_nobody_sent_are_counted_and_named(here: World) -> N
 
 def test_missing_and_expired_features_are_told_apart() -> None:
     made = decision(policy(dimension=2))  # two candidates, two features: present, missing; expired, present
-    response = render.score_response(Scored(Recorded(made, None, b"", False), ("f0", "f1"), ("f0", "f1"), (0, 1)), explain=False)
+    (packed,) = render.score_responses([Scored(Recorded(made, None, b"", False), policy(dimension=2), (0, 1))], [False])
+    response = pb.ScoreResponse.FromString(packed)
     assert response.feature_status == pb.FeatureStatus(present=2, missing=1, expired=1, missing_features=["f1"], expired_features=["f0"])
 
 

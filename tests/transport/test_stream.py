@@ -62,10 +62,10 @@ async def test_replies_overtake_a_request_that_waits(here: World) -> None:
 async def test_a_stream_works_on_a_few_requests_at_a_time(here: World) -> None:
     here.obstacles.open.clear()
     call = here.bandit.ScoreStream(iter([item(k) for k in range(2 * STREAM_WIDTH)]))
-    await here.obstacles.until_waiting(STREAM_WIDTH)
+    await here.heard.until_begun(STREAM_WIDTH)
     here.obstacles.open.set()
     assert len([reply async for reply in call if reply.HasField("response")]) == 2 * STREAM_WIDTH
-    assert here.obstacles.most_waiting == STREAM_WIDTH
+    assert here.heard.most_at_once == STREAM_WIDTH
 
 
 async def test_a_request_whose_store_hangs_is_told_within_the_default_deadline_and_the_stream_lives() -> None:
@@ -100,8 +100,9 @@ async def test_a_caller_who_leaves_takes_the_stream_along(here: World) -> None:
     here.obstacles.open.clear()
     for k in range(3):
         await call.write(item(k))
-    await here.obstacles.until_waiting(3)
+    await here.heard.until_begun(3)
     call.cancel()
+    await here.heard.until_ended(3)
     await here.obstacles.until_waiting(0)
     assert sorted(here.heard.calls) == [("ScoreStream", "shop", "CANCELLED")] * 3
     with pytest.raises(asyncio.CancelledError):

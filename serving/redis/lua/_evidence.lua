@@ -42,9 +42,14 @@ function evidence.default()
   return tonumber(ARGV[7])
 end
 
--- Whether the arm is known, or one more may be opened.
-function evidence.has_room(key, arm)
-  return redis.call('HEXISTS', key, arm) == 1 or redis.call('HLEN', key) < tonumber(ARGV[8])
+-- An arm's packed row; false for one that is not known.
+function evidence.row(key, arm)
+  return redis.call('HGET', key, arm)
+end
+
+-- Whether one more arm may be opened.
+function evidence.has_room(key)
+  return redis.call('HLEN', key) < tonumber(ARGV[8])
 end
 
 -- Put off the day on which the scope counts as idle.
@@ -59,11 +64,10 @@ end
 -- Teach a decision's arm. before nil: one more decision, worth after; else a decision's value changed from before to after.
 -- The arithmetic is that of policies/evidence.py, operation by operation, so that both agree to the last bit: sums grow from the left by
 -- (weight * change) * x[i] and (weight * x[i]) * x[j]. A clock that stepped back decays nothing.
--- Returns the packed EvidenceAdded.
-function evidence.learn(key, facts, clock_now, decided_at, before, after, decision_id, reward_id)
+-- stored is the arm's row as `evidence.row` found it. Returns the packed EvidenceAdded.
+function evidence.learn(key, stored, facts, clock_now, decided_at, before, after, decision_id, reward_id)
   local x = unpack_doubles(facts.x)
   local d = #x
-  local stored = redis.call('HGET', key, facts.arm)
   local row = stored and unpack_doubles(stored) or empty_row(d, clock_now)
   local now, weight = math.max(clock_now, row[3]), 1
   if ARGV[6] ~= '' then

@@ -44,6 +44,13 @@ function record.has_reward(tail, at, reward_id)
   return false
 end
 
+-- Let the sorted set of a scope live until a time (milliseconds), and some longer, so that this is not told for every decision.
+function record.keep(open, now, until_at)
+  if redis.call('PEXPIRETIME', open) < until_at then
+    redis.call('PEXPIREAT', open, whole(until_at + math.floor((until_at - now) / 8)))
+  end
+end
+
 function record.generation_now(key)
   return tonumber(redis.call('GET', key) or 0)
 end

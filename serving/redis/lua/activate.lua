@@ -31,7 +31,8 @@ end
 if outbox.full() then
   return {'FULL'}
 end
-if default and not evidence.has_room(evidence_key, facts.arm) then
+local row = default and evidence.row(evidence_key, facts.arm)
+if default and not row and not evidence.has_room(evidence_key) then
   return {'ARM_LIMIT'}
 end
 
@@ -39,14 +40,12 @@ r.active, r.deadline = true, now + window
 local events = {'activated', struct.pack('<ddHc0', now, r.deadline, #ARGV[10], ARGV[10])}
 if default then
   table.insert(events, 'evidence')
-  table.insert(events, evidence.learn(evidence_key, facts, now, r.decided_at, nil, default, ARGV[10], ''))
+  table.insert(events, evidence.learn(evidence_key, row, facts, now, r.decided_at, nil, default, ARGV[10], ''))
 end
 evidence.touch(evidence_key)
 redis.call('SET', KEYS[3], record.head(r) .. record.tail(stored), 'PX', ARGV[12])
 local open, expires_at = prefix .. 'open:' .. policy_scope, math.floor(now / 1000) + tonumber(ARGV[12])
 redis.call('ZADD', open, whole(expires_at), 'd' .. ARGV[10])
-if redis.call('PEXPIRETIME', open) < expires_at then
-  redis.call('PEXPIREAT', open, whole(expires_at))
-end
+record.keep(open, math.floor(now / 1000), expires_at)
 outbox.append(ARGV[5], facts.scope, events)
 return {'ACTIVE', whole(r.deadline)}

@@ -18,20 +18,19 @@
 -- Returns   {'RECORDED', deadline}: microseconds, -1 while deferred; also when the same decision was recorded before
 --           {'REPLAYED', packed decision}: the request_id has been answered
 --           {'FORGOTTEN'}, {'ARM_LIMIT'}, {'FULL'}: nothing was changed
-local TRIM = 32 -- expired members dropped at once; each call adds at most two
+local EVERY, TRIM = 8, 64 -- at one in so many calls, so many expired members are dropped; each call adds at most two
 local evidence_key, open, decision, reply = KEYS[3], KEYS[5], KEYS[6], KEYS[7]
-local generation = record.generation_now(KEYS[4])
+local found = redis.call('MGET', KEYS[4], decision, reply or decision)
+local generation, stored, kept = tonumber(found[1] or 0), found[2], found[3]
 if generation ~= tonumber(ARGV[10]) then
   return {'FORGOTTEN'}
 end
-local stored = redis.call('GET', decision)
 if stored == '' or stored and record.read(stored).generation ~= generation then
   return {'FORGOTTEN'}
 end
 if stored then
   return {'RECORDED', whole(record.read(stored).deadline)}
 end
-local kept = reply and redis.call('GET', reply)
 if kept and struct.unpack('<d', kept) == generation then
   return {'REPLAYED', kept}
 end
@@ -40,7 +39,8 @@ local learns = default and not deferred
 if outbox.full() then
   return {'FULL'}
 end
-if learns and not evidence.has_room(evidence_key, facts.arm) then
+local row = learns and evidence.row(evidence_key, facts.arm)
+if learns and not row and not evidence.has_room(evidence_key) then
   return {'ARM_LIMIT'}
 end
 
@@ -55,7 +55,7 @@ else
 end
 if learns then
   table.insert(events, 'evidence')
-  table.insert(events, evidence.learn(evidence_key, facts, now, now, nil, default, ARGV[11], ''))
+  table.insert(events, evidence.learn(evidence_key, row, facts, now, now, nil, default, ARGV[11], ''))
 end
 evidence.touch(evidence_key)
 redis.call('SET', decision, record.head(record.new(generation, now, deadline)) .. ARGV[17], 'PX', ARGV[15])
@@ -68,13 +68,13 @@ if reply then
   redis.call('ZADD', open, whole(now_ms + tonumber(ARGV[16])), 'r' .. ARGV[12])
   last = math.max(last, now_ms + tonumber(ARGV[16]))
 end
-local expired = redis.call('ZRANGE', open, '-inf', whole(now_ms), 'BYSCORE', 'LIMIT', 0, TRIM)
-if #expired > 0 then
-  redis.call('ZREM', open, unpack(expired))
+if now % EVERY == 0 then
+  local expired = redis.call('ZRANGE', open, '-inf', whole(now_ms), 'BYSCORE', 'LIMIT', 0, TRIM)
+  if #expired > 0 then
+    redis.call('ZREM', open, unpack(expired))
+  end
 end
-if redis.call('PEXPIRETIME', open) < last then
-  redis.call('PEXPIREAT', open, whole(last))
-end
+record.keep(open, now_ms, last)
 if #events > 0 then
   outbox.append(ARGV[5], facts.scope, events)
 end

@@ -47,7 +47,8 @@ if r.seen >= tonumber(ARGV[15]) then
 end
 local late = now > r.deadline
 local evidence_key = prefix .. 'ev:' .. ARGV[5] .. ':' .. facts.scope
-if not late and not before and not evidence.has_room(evidence_key, facts.arm) then
+local row = not late and evidence.row(evidence_key, facts.arm)
+if not late and not before and not row and not evidence.has_room(evidence_key) then
   return {'ARM_LIMIT'}
 end
 if outbox.full() then
@@ -60,7 +61,7 @@ if not late then
   r.count, r.sum = r.count + 1, r.sum + value
   r.value = combine[aggregate](r, value)
   worth = struct.pack('<d', r.value)
-  learned = evidence.learn(evidence_key, facts, now, r.decided_at, before, r.value, ARGV[10], reward_id)
+  learned = evidence.learn(evidence_key, row, facts, now, r.decided_at, before, r.value, ARGV[10], reward_id)
   evidence.touch(evidence_key)
 end
 redis.call('SET', KEYS[3], record.head(r) .. tail .. struct.pack('<Hc0', #reward_id, reward_id), 'KEEPTTL')
