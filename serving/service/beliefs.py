@@ -16,6 +16,8 @@ from policies.posterior import WIDE, Posterior, posterior, ridge_prior
 from policies.types import ArmId, Evidence, Floats, Ints, Namespace, ScopeId
 from serving.ports import PublishedPolicy
 
+_Key = tuple[Namespace, ScopeId, float]
+
 MOST_BYTES = 32 * 1024 * 1024
 """Of all that is kept. A scope that alone has more is not kept."""
 
@@ -65,7 +67,10 @@ class Beliefs:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._held: OrderedDict[tuple[Namespace, ScopeId, float], Held] = OrderedDict()
+        self._held: OrderedDict[_Key, Held] = OrderedDict()
+        self._asked: set[_Key] = set()
+        self._counted: dict[_Key, int] = {}
+        self._bytes = 0
 
     @staticmethod
     def worth_holding(policy: PublishedPolicy) -> bool:
@@ -78,10 +83,16 @@ class Beliefs:
         held = self._held.get(key) or Held(policy.dimension, policy.spec.ridge)
         self._held[key] = held
         self._held.move_to_end(key)
+        self._asked.add(key)
         return held
 
     def shed(self) -> None:
-        """Forget what is too much."""
-        total = sum(held.nbytes for held in self._held.values())
-        while total > self._most_bytes:
-            total -= self._held.popitem(last=False)[1].nbytes
+        """Count anew what was asked for since the last time, and forget what is too much."""
+        for key in self._asked:
+            now = self._held[key].nbytes
+            self._bytes += now - self._counted.get(key, 0)
+            self._counted[key] = now
+        self._asked.clear()
+        while self._bytes > self._most_bytes:
+            key, _ = self._held.popitem(last=False)
+            self._bytes -= self._counted.pop(key)

@@ -14,10 +14,10 @@ import numpy as np
 
 from policies.choose import Slates, choose
 from policies.posterior import Posterior, joined, posterior, ridge_prior
-from policies.types import ArmId, Evidence, Ints, Namespace, PolicyName, ScopeId
+from policies.types import ArmId, Evidence, Ints, PolicyName
 from serving.ids import ENTROPY_BYTES, new_decision_id, shard_of
-from serving.ports import Decision, DecisionStore, Draft, PolicyCatalog, PublishedPolicy, Query, Recorded, Row, Snapshot
-from serving.service.beliefs import Beliefs
+from serving.ports import Decision, DecisionStore, Draft, PolicyCatalog, PublishedPolicy, Query, Recorded, Row, Snapshot, StoreError
+from serving.service.beliefs import Beliefs, Held
 from serving.service.commands import Scored
 from serving.service.errors import RequestIdReused, UnknownPolicy
 from serving.service.slate import Asked, arms_by_feature, distinct, features_of, vectors
@@ -124,27 +124,25 @@ class Decider:
     ) -> list[Snapshot | Exception]:
         """What was read for each request; where beliefs are held, they are brought up to date and its evidence is left out."""
         queries: list[Query] = []
-        held: dict[int, tuple[Namespace, ScopeId]] = {}
-        wanted: dict[tuple[Namespace, ScopeId], tuple[Asked, dict[ArmId, None]]] = {}
-        for place, asked in enumerate(group):
-            mine = arms[place]
-            if mine and Beliefs.worth_holding(asked.policy):
-                key = asked.policy.namespace, asked.scope
-                held[place] = key
-                wanted.setdefault(key, (asked, {}))[1].update(dict.fromkeys(mine))
-                mine = ()
-            queries.append(Query(asked.policy, asked.scope, mine, rows[place], asked.request.request_id or None))
+        held_by: list[Held | None] = []
+        wanted: dict[Held, tuple[Asked, dict[ArmId, None]]] = {}
+        for asked, mine, needed in zip(group, arms, rows, strict=True):
+            held = self._beliefs.of(asked.policy, asked.scope) if mine and Beliefs.worth_holding(asked.policy) else None
+            held_by.append(held)
+            if held is not None:
+                wanted.setdefault(held, (asked, {}))[1].update(dict.fromkeys(mine))
+            own = mine if held is None else ()
+            queries.append(Query(asked.policy, asked.scope, own, needed, asked.request.request_id or None))
         # Last, so that a scope forgotten in between is seen to be: its generation was read before its evidence.
-        for asked, union in wanted.values():
-            versions = self._beliefs.of(asked.policy, asked.scope).versions
-            queries.append(Query(asked.policy, asked.scope, tuple(union), (), None, versions))
+        queries += [Query(asked.policy, asked.scope, tuple(union), (), None, held.versions) for held, (asked, union) in wanted.items()]
         snapshots = await self._store.read(queries)
-        for (key, (asked, _)), snapshot in zip(wanted.items(), snapshots[len(group) :], strict=True):
+        failed: dict[Held, Exception] = {}
+        for held, snapshot in zip(wanted, snapshots[len(group) :], strict=True):
             if isinstance(snapshot, Exception):
-                snapshots = [snapshot if held.get(place) == key else s for place, s in enumerate(snapshots)]
+                failed[held] = snapshot
             else:
-                self._beliefs.of(asked.policy, asked.scope).take_up(snapshot.evidence)
-        return snapshots[: len(group)]
+                held.take_up(snapshot.evidence)
+        return [snapshot if held is None else failed.get(held, snapshot) for held, snapshot in zip(held_by, snapshots, strict=False)]
 
     def _drafts(self, policy: PublishedPolicy, cases: Mapping[int, _Case], answers: dict[int, Scored | Exception]) -> dict[int, Draft]:
         """What is to be recorded of each; if something is wrong with one of them, each is looked at alone."""
@@ -223,7 +221,10 @@ class Decider:
         if recorded.body_hash != asked.request.body_hash:
             used = asked.request.request_id
             return RequestIdReused(f"request_id {used!r} has answered another request; use a new one for each decision")
-        policy = await self._catalog.by_namespace(recorded.decision.namespace)
+        try:
+            policy = await self._catalog.by_namespace(recorded.decision.namespace)
+        except StoreError as error:
+            return error
         return unknown_policy(recorded.decision.policy, self._catalog) if policy is None else _ranked(policy, recorded)
 
 
