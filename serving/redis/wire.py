@@ -61,7 +61,7 @@ class Wire(asyncio.Protocol):
         Where there is no answer, a ConnectionError or TimeoutError stands for it: whether the command took effect is not known.
         """
         done: asyncio.Future[list[Any]] = self._loop.create_future()
-        if self.lost:
+        if self.lost or not commands:
             done.set_result([ConnectionError("the connection was lost")] * len(commands))
             return done
         now = self._loop.time()

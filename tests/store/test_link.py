@@ -38,6 +38,12 @@ async def test_each_of_many_commands_under_way_gets_its_own_answer(valkey: Embed
         assert await asyncio.gather(*(link.call("ECHO", text) for text in texts)) == [text.encode() for text in texts]
 
 
+async def test_no_commands_are_no_answers_and_take_nobody_else_s(valkey: EmbeddedServer) -> None:
+    async with linked(valkey) as link:
+        nothing, answer, after = await asyncio.gather(link.ask([]), link.call("PING"), link.ask([]))
+        assert (nothing, answer, after) == ([], b"PONG", [])
+
+
 async def test_all_of_them_share_one_connection(store: EmbeddedServer) -> None:
     async with linked(store) as link:
         before = int((await link.call("INFO", "stats")).split(b"total_connections_received:")[1].split()[0])
