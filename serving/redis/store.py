@@ -131,7 +131,7 @@ class RedisDecisionStore:
         """See the port."""
         calls = [self._telling(told) for told in rewards]
         answers = iter(await scripts.REWARD.run_all(self._client, [call for call in calls if call is not None]))
-        return [_REFUSALS[b"UNKNOWN"] if call is None else _outcome(next(answers)) for call in calls]
+        return [UnknownDecision(*_REFUSALS[b"UNKNOWN"].args) if call is None else _outcome(next(answers)) for call in calls]
 
     async def evidence(self, policy: PublishedPolicy, scope: ScopeId) -> Evidence:
         """See the port."""
@@ -334,7 +334,7 @@ def _replayed(kept: bytes | None, generation: int) -> Recorded | None:
 def _keys(decision_id: DecisionId) -> Keys:
     parsed = parse_decision_id(decision_id)
     if parsed is None:
-        raise _REFUSALS[b"UNKNOWN"]
+        raise UnknownDecision(*_REFUSALS[b"UNKNOWN"].args)
     return keys_of(parsed[0])
 
 
