@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from redis.asyncio import Redis, RedisCluster
@@ -117,6 +118,7 @@ class LinkedCluster(RedisCluster):
     """A client of a cluster. redis-py knows which node has which slot, and follows whatever has moved."""
 
     _lines: dict[str, Line] | None = None
+    _stale = False
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """See `Link`. A command that was sent elsewhere, and so did nothing, is sent where it belongs."""
@@ -154,6 +156,10 @@ class LinkedCluster(RedisCluster):
         """Which of the commands each node gets."""
         if self._initialize:
             await self.initialize()
+        elif self._stale:
+            self._stale = False
+            with suppress(RedisError, OSError):  # then what was known is as good as any
+                await self.nodes_manager.initialize()
         slots = self.nodes_manager.slots_cache
         places: defaultdict[str, list[int]] = defaultdict(list)
         nodes: dict[str, ClusterNode] = {}
@@ -177,7 +183,7 @@ class LinkedCluster(RedisCluster):
         for place, answer in zip(places, found, strict=True):
             answers[place] = answer
             if isinstance(answer, _LOST):
-                self._initialize = True  # whoever has the node's slots now is asked for before the next command
+                self._stale = True  # whoever has the node's slots now is asked for before the next command
 
 
 def slot_of(key: str | bytes) -> int:

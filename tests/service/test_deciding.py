@@ -322,3 +322,13 @@ async def lived_through(steps: list[Any], p: PublishedPolicy) -> None:
             for world in (holding, fresh):
                 await world.store.forget(PolicyName("p"), [p.namespace], ScopeId(what))
             open_ = [decision for decision in open_ if decision.scope != what]
+
+
+async def test_two_versions_that_differ_in_ridge_are_each_decided_by_their_own_in_one_group() -> None:
+    before, after = published(ridge=1.0), published(ridge=30.0)
+    world = World(before)
+    await world.taught(before, asking(before, "a", "b", seed=1))
+    group = [asking(before, "a", "b", seed=2), asking(after, "a", "b", seed=3)]
+    answers = await world.decider().decide(group)
+    for mine, theirs in zip(map(decision_of, answers), map(decision_of, await each_alone(world.decider(), group)), strict=True):
+        np.testing.assert_allclose(mine.scores, theirs.scores, rtol=1e-12, atol=1e-12)
