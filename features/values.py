@@ -29,7 +29,7 @@ _NOT_A_TIME = b"\x40" + b"\x80" * 9 + b"\x01"
 
 _SECONDS, _NANOS = 0x08, 0x10
 
-MANY = 48
+MANY = 64
 """Values of a column from which on decoding them together costs less than one after the other."""
 _LONGEST = 7
 """Bytes of a varint whose value any float64 holds exactly."""
