@@ -70,13 +70,16 @@ async def serve(orders: Orders) -> int:
     code = 0
     try:
         # If it can serve at once, then before it listens: callers see nothing of a worker that was replaced.
+        can_serve = False
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(settings.health_interval_s):
                 await worker.readiness.check()
+                can_serve = True
+        _collect_less()
         worker.server.listen(orders.listen)
         await worker.server.start()
+        await worker.server.publish_health(can_serve)
         child.say_ready()
-        _collect_less()
         await _until(stop, worker.background)
     except UnsafeStore as refused:
         log.critical("refusing to serve", reason=str(refused))

@@ -20,6 +20,7 @@ from policies.types import Namespace, PolicyName, PolicyVersion
 from serving.ports import StoreError
 from serving.redis.connect import Client
 from serving.redis.errors import unavailable
+from serving.redis.link import Command, slot_of
 from serving.redis.scripts import Script
 from serving.resolve import resolve
 from serving.versions import Change, Head, Problem, Published, Version
@@ -48,10 +49,11 @@ async def revisions(client: Client) -> tuple[int, int]:
         Unavailable.
     """
     with unavailable():
-        pipeline = client.pipeline()
-        pipeline.hget(POLICIES, REV)
-        pipeline.hget(PLANS, REV)
-        policies, plans = await pipeline.execute()
+        answers = await client.ask([Command(slot_of(key), ("HGET", key, REV)) for key in (POLICIES, PLANS)])
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+    policies, plans = answers
     return int(policies or 0), int(plans or 0)
 
 
