@@ -143,8 +143,12 @@ class EmbeddedServer:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self.port = chosen or free_port()
             self._process = self._spawn(deadline)
-            if self._answers(deadline):
-                return self
+            try:
+                if self._answers(deadline):
+                    return self
+            except BaseException:  # Ctrl-C while it comes up: nobody else would wait until it is gone
+                self.kill()
+                raise
             taken = "in use" in self._log_tail()
             self.stop(0)
             if chosen or not taken or attempt == _PORT_ATTEMPTS:  # only a port we picked ourselves is ours to change

@@ -55,6 +55,21 @@ def test_stop_ends_the_process_and_may_be_repeated(tmp_path: Path) -> None:
     assert _gone(pid)
 
 
+def test_a_server_interrupted_while_it_comes_up_is_gone_when_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = EmbeddedServer(tmp_path)
+    pids: list[int | None] = []
+
+    def interrupted(deadline: float) -> bool:
+        pids.append(server.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "_answers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        server.start()
+    assert pids[0] is not None
+    assert _gone(pids[0])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = (
