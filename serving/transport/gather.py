@@ -78,7 +78,7 @@ class Gatherer(Generic[T, U, R]):
             self._runner.cancel()
 
     def _receive(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
-        """Prepare all who came, one after the other: the same code on the next request costs half of what it does between others."""
+        """Prepare all who came, one after the other: code that has just run costs less."""
         if turns:
             loop.call_soon(self._receive, loop, turns - 1)
             return

@@ -24,6 +24,7 @@ _BODY_HASH_BYTES = 16
 def score(request: pb.ScoreRequest) -> Score:
     """A Score."""
     slate = list(request.candidates)
+    # Maps are handed on as they are, to be read only: to copy them takes as long as all else that is done here.
     return Score(
         policy=PolicyName(request.policy),
         ids=[CandidateId(c.id) for c in slate],

@@ -10,8 +10,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
 from cli.embedded import EmbeddedServer
-from serving.ports import Unavailable
+from serving.ports import Query, Unavailable
+from serving.redis.connect import connect
 from serving.redis.errors import unavailable
+from serving.redis.store import RedisDecisionStore
+from tests.store.build import S, policy
 
 
 def test_a_connection_lost_the_moment_it_is_written_to_is_a_store_that_cannot_be_reached(valkey: EmbeddedServer) -> None:
@@ -28,3 +31,11 @@ def test_a_connection_lost_the_moment_it_is_written_to_is_a_store_that_cannot_be
             assert await client.set("k", 1)
 
     uvloop.run(write_to_a_lost_connection())
+
+
+async def test_a_database_the_server_does_not_have_is_a_store_that_is_unavailable(valkey: EmbeddedServer) -> None:
+    client = connect(valkey.url.removesuffix("/0") + "/99", cluster=False, timeout_s=5.0)
+    async with client:
+        (answer,) = await RedisDecisionStore(client, "e").read([Query(policy(), S, (), (), None)])
+    assert isinstance(answer, Unavailable)
+    assert str(answer) == "the store has no database of the number in its URL"
