@@ -102,6 +102,39 @@ def ratios(cells: Sequence[Cell], others: Sequence[Cell], of: Callable[[Cell], f
     return Spread.of([of(ours) / of(theirs) for ours, theirs in zip(cells, others, strict=True)])
 
 
+def cpu_against(
+    what: str,
+    ours: Sequence[Cell],
+    theirs: Sequence[Cell],
+    name: str,
+    must: Limit | None,
+    reach: Limit | None = None,
+    *,
+    of_theirs: bool = False,
+) -> Row:
+    """CPU of a unit of ours over theirs of the same round; ``of_theirs``: the other way round, units for a CPU second.
+
+    Args:
+        name: what the others are called beside the figure; empty: they are not told.
+    """
+    over, under = (theirs, ours) if of_theirs else (ours, theirs)
+    return Row(
+        what=what,
+        figure=ratios(over, under, lambda cell: cell.cpu_us),
+        unit="×",
+        generator=ours[0].generator,
+        calls=calls_of(ours),
+        must=must,
+        reach=reach,
+        beside=summary(ours) | (summary(theirs, f"{name} ") if name else {}),
+    )
+
+
+def cpu_by(what: str, cells: Sequence[Cell], x: float) -> Row:
+    """CPU of a unit, as a point of a plot."""
+    return Row(what, Spread.of([cell.cpu_us for cell in cells]), "µs", cells[0].generator, calls_of(cells), beside=summary(cells), x=x)
+
+
 def summary(cells: Sequence[Cell], prefix: str = "") -> dict[str, float]:
     """Over all rounds: percentiles of the calls in milliseconds, CPU a unit in microseconds, of workers and of stores."""
     seconds = np.concatenate([cell.seconds for cell in cells])

@@ -11,7 +11,7 @@ from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.measures.batches import check_batches, together
 from benchmarks.measures.floor import check_scores
-from benchmarks.rows import Limit, Row, at_least, calls_of, ratios, summary
+from benchmarks.rows import Limit, Row, at_least, cpu_against
 from benchmarks.site import BATCH, Site
 
 IN_FLIGHT = 16
@@ -50,17 +50,9 @@ def measure(site: Site) -> list[Row]:
         kinds = {BASELINE: Kind(decide), single: Kind(score), together_: Kind(batch, least=4)}
         cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     theirs = cells[BASELINE]
+    they = "Feast's SDK, FastAPI, LinUCB in the process and JSON on disk"
     return [
-        Row(
-            what=f"decisions for a CPU second, {what}, against Feast's SDK, FastAPI, LinUCB in the process and JSON on disk",
-            figure=ratios(theirs, cells[what], lambda cell: cell.cpu_us),
-            unit="×",
-            generator=cells[what][0].generator,
-            calls=calls_of(cells[what]),
-            must=must,
-            reach=reach,
-            beside=summary(cells[what]) | summary(theirs, "baseline "),
-        )
+        cpu_against(f"decisions for a CPU second, {what}, against {they}", cells[what], theirs, BASELINE, must, reach, of_theirs=True)
         for what, (must, reach) in TARGETS.items()
     ]
 

@@ -8,7 +8,7 @@ from benchmarks import people
 from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.measures.floor import check_scores
-from benchmarks.rows import Limit, Row, at_least, calls_of, ratios, summary
+from benchmarks.rows import Limit, Row, at_least, cpu_against
 from benchmarks.site import BATCH, Site
 
 IN_FLIGHT = 16
@@ -43,15 +43,8 @@ def measure(site: Site) -> list[Row]:
     kinds = {alone: Kind(unary), others[0]: Kind(batch, least=4), others[1]: Kind(stream)}
     cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     return [
-        Row(
-            what=f"decisions for a CPU second, {what}, against single Scores",
-            figure=ratios(cells[alone], cells[what], lambda cell: cell.cpu_us),
-            unit="×",
-            generator=cells[what][0].generator,
-            calls=calls_of(cells[what]),
-            must=must,
-            reach=reach,
-            beside=summary(cells[what]) | summary(cells[alone], "alone "),
+        cpu_against(
+            f"decisions for a CPU second, {what}, against single Scores", cells[what], cells[alone], "alone", must, reach, of_theirs=True
         )
         for what, (must, reach) in TARGETS.items()
     ]

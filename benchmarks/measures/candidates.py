@@ -7,7 +7,7 @@ from functools import partial
 from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.load import Load
 from benchmarks.measures.floor import check_scores
-from benchmarks.rows import Row, Spread, at_most, below, calls_of, summary
+from benchmarks.rows import Row, Spread, at_most, below, calls_of, cpu_by
 from benchmarks.site import Site
 
 IN_FLIGHT = 8
@@ -48,7 +48,7 @@ def measure(site: Site) -> list[Row]:
             at_most(1.25),
             note="near-linear: it goes on as it began",
         ),
-        *(_row(count, cells[count]) for count in counts),
+        *(cpu_by(f"server CPU of a Score of {count}, {IN_FLIGHT} in flight", cells[count], count) for count in counts),
     ]
 
 
@@ -56,16 +56,3 @@ def _run(site: Site, count: int, calls: int) -> Cell:
     cell = site.send(site.ooml, Load(site.scores(count), calls, IN_FLIGHT))
     check_scores(cell)
     return cell
-
-
-def _row(count: int, cells: list[Cell]) -> Row:
-    cpu = Spread.of([cell.cpu_us for cell in cells])
-    return Row(
-        f"server CPU of a Score of {count}, {IN_FLIGHT} in flight",
-        cpu,
-        "µs",
-        cells[0].generator,
-        calls_of(cells),
-        beside=summary(cells),
-        x=count,
-    )

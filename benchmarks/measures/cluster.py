@@ -7,7 +7,7 @@ from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.copies import copy
 from benchmarks.load import BenchmarkError, Load
 from benchmarks.measures.floor import check_scores
-from benchmarks.rows import Row, at_most, calls_of, ratios, summary
+from benchmarks.rows import Row, at_most, cpu_against
 from benchmarks.site import Site
 from cli.embedded import find_server
 from tests.servers import cluster
@@ -35,15 +35,5 @@ def measure(site: Site) -> list[Row]:
     ours, theirs = cells["ours"], cells["echo"]
     if any(cell.store_cpu_s <= 0 for cell in ours):
         raise BenchmarkError("the cluster did nothing")
-    return [
-        Row(
-            what=f"server CPU of Score on a cluster of three, {IN_FLIGHT} in flight, against the echo",
-            figure=ratios(ours, theirs, lambda cell: cell.cpu_us),
-            unit="×",
-            generator=ours[0].generator,
-            calls=calls_of(ours),
-            must=at_most(2.6),
-            reach=at_most(2.2),
-            beside=summary(ours) | summary(theirs, "echo "),
-        )
-    ]
+    what = f"server CPU of Score on a cluster of three, {IN_FLIGHT} in flight, against the echo"
+    return [cpu_against(what, ours, theirs, "echo", at_most(2.6), at_most(2.2))]

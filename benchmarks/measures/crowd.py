@@ -15,7 +15,7 @@ from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.copies import copy
 from benchmarks.load import Load, Message
 from benchmarks.measures.floor import check_scores
-from benchmarks.rows import Row, Spread, at_most, below, calls_of, ratios, summary
+from benchmarks.rows import Row, Spread, at_most, below, cpu_against, cpu_by
 from benchmarks.servers import Server
 from benchmarks.site import Site
 from policies.types import Namespace, PolicyName, ScopeId
@@ -60,7 +60,12 @@ def measure(site: Site) -> list[Row]:
         cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
         opened = [_open_decisions(site, towns[0], namespace, each) for each in OPEN_EACH]
     smallest = cells[towns[0].size]
-    flat = [_flat(town, cells[town.size], smallest) for town in towns[1:]]
+    flat = [
+        cpu_against(
+            f"server CPU of Score, {town.size:,} people with evidence against the fewest", cells[town.size], smallest, "", at_most(1.15)
+        )
+        for town in towns[1:]
+    ]
     largest = towns[-1]
     person = Row(
         f"Redis for a person, one arm, d = {DIMENSION}, of {largest.size:,}",
@@ -71,7 +76,8 @@ def measure(site: Site) -> list[Row]:
         below(500),
         beside={f"of {town.size:,} B": town.bytes_each for town in towns[:-1]},
     )
-    return [*flat, person, *opened, *(_row(town, cells[town.size]) for town in towns)]
+    points = [cpu_by(f"server CPU of Score, {town.size:,} people with evidence", cells[town.size], town.size) for town in towns]
+    return [*flat, person, *opened, *points]
 
 
 @contextmanager
@@ -115,28 +121,3 @@ def _open_decisions(site: Site, town: Town, namespace: Namespace, each: int) -> 
     site.decisions(town.server, messages, count * each)
     bytes_each = (state.memory(town.client) - before) / (count * each)
     return Row(f"Redis for an open decision, {each} a person", Spread.of([bytes_each]), "B", "in batches", count * each, below(500))
-
-
-def _flat(town: Town, cells: list[Cell], smallest: list[Cell]) -> Row:
-    return Row(
-        what=f"server CPU of Score, {town.size:,} people with evidence against the fewest",
-        figure=ratios(cells, smallest, lambda cell: cell.cpu_us),
-        unit="×",
-        generator=cells[0].generator,
-        calls=calls_of(cells),
-        must=at_most(1.15),
-        beside=summary(cells),
-    )
-
-
-def _row(town: Town, cells: list[Cell]) -> Row:
-    cpu = Spread.of([cell.cpu_us for cell in cells])
-    return Row(
-        f"server CPU of Score, {town.size:,} people with evidence",
-        cpu,
-        "µs",
-        cells[0].generator,
-        calls_of(cells),
-        beside=summary(cells),
-        x=town.size,
-    )

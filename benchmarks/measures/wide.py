@@ -10,7 +10,7 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 from benchmarks import people, servers
 from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.load import BenchmarkError, Load, Message
-from benchmarks.rows import Row, at_most, calls_of, ratios, summary
+from benchmarks.rows import Row, at_most, cpu_against
 from benchmarks.servers import Server
 from benchmarks.site import Site
 
@@ -28,19 +28,8 @@ def measure(site: Site) -> list[Row]:
     _teach(site, server, scores)
     kinds = {what: Kind(lambda calls, what=what: _run(site, what, scores, calls)) for what in (server, echo)}  # type: ignore[misc]
     cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
-    ours, theirs = cells[server], cells[echo]
-    return [
-        Row(
-            what=f"server CPU, one scope for all, d = {DIMENSION}, {ARMS} arms, 10 % rewards, {IN_FLIGHT} in flight, against the echo",
-            figure=ratios(ours, theirs, lambda cell: cell.cpu_us),
-            unit="×",
-            generator=ours[0].generator,
-            calls=calls_of(ours),
-            must=at_most(2.4),
-            reach=at_most(2.0),
-            beside=summary(ours) | summary(theirs, "echo "),
-        )
-    ]
+    what = f"server CPU, one scope for all, d = {DIMENSION}, {ARMS} arms, 10 % rewards, {IN_FLIGHT} in flight, against the echo"
+    return [cpu_against(what, cells[server], cells[echo], "echo", at_most(2.4), at_most(2.0))]
 
 
 def _run(site: Site, server: Server, scores: Sequence[Message], calls: int) -> Cell:
