@@ -9,10 +9,10 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 from benchmarks import people, servers
 from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.load import BenchmarkError, Load, Message
-from benchmarks.measures.batches import check_batches, together
-from benchmarks.measures.floor import check_scores
+from benchmarks.measures.batches import batching
+from benchmarks.measures.floor import scoring
 from benchmarks.rows import Limit, Row, at_least, cpu_against
-from benchmarks.site import BATCH, Site
+from benchmarks.site import Site
 
 IN_FLIGHT = 16
 BASELINE = "baseline"
@@ -25,19 +25,8 @@ TARGETS: dict[str, tuple[Limit | None, Limit]] = {
 def measure(site: Site) -> list[Row]:
     """Decisions for a CPU second, against the baseline's, both with durable settings of the store."""
     server, scores = site.ooml, site.scores()
-    batches, posts = together(scores), [_post(message) for message in scores]
+    posts = [_post(message) for message in scores]
     site.tell("starting the baseline")
-
-    def score(calls: int) -> Cell:
-        cell = site.send(server, Load(scores, calls, IN_FLIGHT))
-        check_scores(cell)
-        return cell
-
-    def batch(calls: int) -> Cell:
-        cell = site.send(server, Load(batches, calls, distinct=True), units=BATCH)
-        check_batches(cell)
-        return cell
-
     with servers.baseline(site.folder / "baseline", site.feast("baseline")) as app:
 
         def decide(calls: int) -> Cell:
@@ -46,8 +35,12 @@ def measure(site: Site) -> list[Row]:
                 raise BenchmarkError("the baseline did not rank all candidates")
             return cell
 
-        single, together_ = TARGETS
-        kinds = {BASELINE: Kind(decide), single: Kind(score), together_: Kind(batch, least=4)}
+        single, batched = TARGETS
+        kinds = {
+            BASELINE: Kind(decide),
+            single: Kind(scoring(site, server, scores, IN_FLIGHT)),
+            batched: Kind(batching(site, server, scores), least=4),
+        }
         cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     theirs = cells[BASELINE]
     they = "Feast's SDK, FastAPI, LinUCB in the process and JSON on disk"

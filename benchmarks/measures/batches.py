@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from benchmarks import people
 from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.load import BenchmarkError, Load, Message
-from benchmarks.measures.floor import check_scores
+from benchmarks.measures.floor import check_scores, scoring
 from benchmarks.rows import Limit, Row, at_least, cpu_against
+from benchmarks.servers import Server
 from benchmarks.site import BATCH, Site
 
 IN_FLIGHT = 16
@@ -21,18 +24,7 @@ TARGETS: dict[str, tuple[Limit, Limit]] = {
 def measure(site: Site) -> list[Row]:
     """Decisions for a CPU second of the worker, against single Scores with 16 in flight."""
     server, scores = site.ooml, site.scores()
-    batches = together(scores)
     streamed = [Message(people.STREAM, body) for _, body in scores]
-
-    def unary(calls: int) -> Cell:
-        cell = site.send(server, Load(scores, calls, IN_FLIGHT))
-        check_scores(cell)
-        return cell
-
-    def batch(calls: int) -> Cell:
-        cell = site.send(server, Load(batches, calls, distinct=True), units=BATCH)
-        check_batches(cell)
-        return cell
 
     def stream(calls: int) -> Cell:
         cell = site.send(server, Load(streamed, calls, IN_FLIGHT, protocol="stream"))
@@ -40,7 +32,11 @@ def measure(site: Site) -> list[Row]:
         return cell
 
     alone, *others = "Score", *TARGETS
-    kinds = {alone: Kind(unary), others[0]: Kind(batch, least=4), others[1]: Kind(stream)}
+    kinds = {
+        alone: Kind(scoring(site, server, scores, IN_FLIGHT)),
+        others[0]: Kind(batching(site, server, scores), least=4),
+        others[1]: Kind(stream),
+    }
     cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     return [
         cpu_against(
@@ -48,6 +44,18 @@ def measure(site: Site) -> list[Row]:
         )
         for what, (must, reach) in TARGETS.items()
     ]
+
+
+def batching(site: Site, server: Server, scores: list[Message]) -> Callable[[int], Cell]:
+    """Sends so many batches, and sees that every request of each was decided."""
+    batches = together(scores)
+
+    def batch(calls: int) -> Cell:
+        cell = site.send(server, Load(batches, calls, distinct=True), units=BATCH)
+        check_batches(cell)
+        return cell
+
+    return batch
 
 
 def together(scores: list[Message]) -> list[Message]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from benchmarks.cells import Cell, Kind, alternate
-from benchmarks.load import Load
-from benchmarks.measures.floor import check_scores
+from benchmarks.cells import Kind, alternate
+from benchmarks.measures.floor import scoring
 from benchmarks.rows import Row, Spread, at_most, below, calls_of, cpu_by
 from benchmarks.site import Site
 
@@ -18,7 +15,7 @@ KNEE = 100
 def measure(site: Site) -> list[Row]:
     """CPU of a Score by number of candidates; the slope of it, and whether it is straight."""
     counts = site.sizes.candidates
-    kinds = {count: Kind(partial(_run, site, count), least=16) for count in counts}
+    kinds = {count: Kind(scoring(site, site.ooml, site.scores(count), IN_FLIGHT), least=16) for count in counts}
     cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     first, last = counts[0], counts[-1]
     middle = min(counts, key=lambda count: abs(count - KNEE) if first < count < last else last)
@@ -50,9 +47,3 @@ def measure(site: Site) -> list[Row]:
         ),
         *(cpu_by(f"server CPU of a Score of {count}, {IN_FLIGHT} in flight", cells[count], count) for count in counts),
     ]
-
-
-def _run(site: Site, count: int, calls: int) -> Cell:
-    cell = site.send(site.ooml, Load(site.scores(count), calls, IN_FLIGHT))
-    check_scores(cell)
-    return cell

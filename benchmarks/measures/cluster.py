@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from benchmarks import servers
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Kind, alternate
 from benchmarks.copies import copy
 from benchmarks.load import BenchmarkError, Load
-from benchmarks.measures.floor import check_scores
+from benchmarks.measures.floor import scoring
 from benchmarks.rows import Row, at_most, cpu_against
 from benchmarks.site import Site
 from cli.embedded import find_server
@@ -23,14 +23,11 @@ def measure(site: Site) -> list[Row]:
     with cluster(site.folder / "cluster", find_server()) as masters:
         copy(site.redis, masters.nodes[0], cluster=True)
         with servers.serve(masters.nodes, site.folder / "cluster.log", seed=site.seed) as server:
-
-            def score(calls: int) -> Cell:
-                cell = site.send(server, Load(scores, calls, IN_FLIGHT))
-                check_scores(cell)
-                return cell
-
             site.check_features(server)
-            kinds = {"ours": Kind(score), "echo": Kind(lambda calls: site.send(echo, Load(scores, calls, IN_FLIGHT)))}
+            kinds = {
+                "ours": Kind(scoring(site, server, scores, IN_FLIGHT)),
+                "echo": Kind(lambda calls: site.send(echo, Load(scores, calls, IN_FLIGHT))),
+            }
             cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     ours, theirs = cells["ours"], cells["echo"]
     if any(cell.store_cpu_s <= 0 for cell in ours):

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import redis
 
 from benchmarks import people, servers, state
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Kind, alternate
 from benchmarks.copies import copy
-from benchmarks.load import Load, Message
-from benchmarks.measures.floor import check_scores
+from benchmarks.load import Message
+from benchmarks.measures.floor import scoring
 from benchmarks.rows import Row, Spread, at_most, below, cpu_against, cpu_by
 from benchmarks.servers import Server
 from benchmarks.site import Site
@@ -56,7 +55,7 @@ def measure(site: Site) -> list[Row]:
     namespace = _namespace(site)
     with ExitStack() as stack:
         towns = [stack.enter_context(_town(site, size, namespace)) for size in site.sizes.people]
-        kinds = {town.size: Kind(partial(_run, site, town, town.scores(site))) for town in towns}
+        kinds = {town.size: Kind(scoring(site, town.server, town.scores(site), IN_FLIGHT)) for town in towns}
         cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
         opened = [_open_decisions(site, towns[0], namespace, each) for each in OPEN_EACH]
     smallest = cells[towns[0].size]
@@ -101,12 +100,6 @@ def _namespace(site: Site) -> Namespace:
     parsed = parse_decision_id(site.decisions(site.ooml, site.scores(), 1)[0])
     assert parsed is not None  # noqa: S101  the server made it
     return parsed[1]
-
-
-def _run(site: Site, town: Town, scores: list[Message], calls: int) -> Cell:
-    cell = site.send(town.server, Load(scores, calls, IN_FLIGHT))
-    check_scores(cell)
-    return cell
 
 
 def _open_decisions(site: Site, town: Town, namespace: Namespace, each: int) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 
 from benchmarks import people
 from benchmarks.cells import Cell, Kind, alternate
-from benchmarks.load import BenchmarkError, Load
+from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.rows import Limit, Row, at_most, calls_of, ratios, summary
+from benchmarks.servers import Server
 from benchmarks.site import Site
 
 REWARDED = pb.RewardResponse(status=pb.REWARD_STATUS_APPLIED, value=1.0).SerializeToString()
@@ -86,6 +87,17 @@ def _run(site: Site, what: What, calls: int) -> Cell:
     if any(reply != REWARDED for reply in cell.replies):
         raise BenchmarkError("a reward was not counted")
     return cell
+
+
+def scoring(site: Site, server: Server, scores: Sequence[Message], in_flight: int) -> Callable[[int], Cell]:
+    """Sends so many Scores, and sees that each was decided."""
+
+    def score(calls: int) -> Cell:
+        cell = site.send(server, Load(scores, calls, in_flight))
+        check_scores(cell)
+        return cell
+
+    return score
 
 
 def check_scores(cell: Cell) -> None:
