@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from benchmarks.rows import Row
+from cli.plot_frame import MUTED, frame
 
-INK, MUTED, FAINT = "#222222", "#666666", "#E6E6E6"
 MEDIAN, TAIL = "#0072B2", "#D55E00"
 """Okabe and Ito's, which colour-blind people tell apart."""
 
@@ -64,13 +64,5 @@ def _line(axes: Axes, points: Sequence[Row]) -> None:
 
 
 def _frame(axes: Axes, title: str, subtitle: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=14, fontweight="bold", color=INK, pad=26)
-    axes.annotate(subtitle, (0.0, 1.0), (0, 9), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=10.5)
-    axes.set_xlabel(x, color=MUTED, fontsize=10.5)
+    frame(axes, title, subtitle, x)
     axes.set_ylabel(y, color=MUTED, fontsize=10.5)
-    axes.grid(axis="y", color=FAINT, linewidth=0.9)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, length=0, labelsize=10)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#BBBBBB")

@@ -14,9 +14,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from cli.demo_stats import Interval, interval, moving_share
+from cli.plot_frame import INK, frame
 from policies.types import Floats, Ints
 
-INK, MUTED, FAINT = "#222222", "#666666", "#E6E6E6"
 COLOURS = {"tips_hours": "#0072B2", "tips_greedy": "#009E73", "tips": "#D55E00", "tips_uniform": "#767676"}
 """Okabe and Ito's, which colour-blind people tell apart."""
 
@@ -129,13 +129,5 @@ def _reference(axes: Axes, y: float, text: str) -> None:
 
 
 def _frame(axes: Axes, title: str, subtitle: str, x: str) -> None:
-    axes.set_title(title, loc="left", fontsize=14, fontweight="bold", color=INK, pad=26)
-    axes.annotate(subtitle, (0.0, 1.0), (0, 9), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=10.5)
-    axes.set_xlabel(x, color=MUTED, fontsize=10.5)
+    frame(axes, title, subtitle, x)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.grid(axis="y", color=FAINT, linewidth=0.9)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, length=0, labelsize=10)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#BBBBBB")
