@@ -113,6 +113,8 @@ class Gatherer(Generic[T, U, R]):
                 continue
             try:
                 found = await self._work([prepared for prepared, _ in group])
+                if len(found) != len(group):
+                    raise RuntimeError(f"{len(found)} answers to {len(group)} requests")  # else nobody would ever hear of it
             except Exception as error:
                 found = [error] * len(group)
             for (_, answer), said in zip(group, found, strict=True):

@@ -358,6 +358,15 @@ async def test_a_group_is_closed_once_it_holds_as_much_as_it_may() -> None:
     assert groups == [[1, 25], [4, 4, 4], [1]]
 
 
+async def test_work_that_answers_too_few_fails_them_all_and_leaves_nobody_waiting() -> None:
+    async def forgetful(group: Sequence[int]) -> list[int | Exception]:
+        return [*group][:-1]
+
+    gatherer: Gatherer[int, int, int] = Gatherer(lambda number: number, forgetful, MOST)
+    answers = await asyncio.gather(gatherer.ask(1), gatherer.ask(2), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["1 answers to 2 requests"] * 2
+
+
 STEP = st.one_of(
     st.tuples(st.just("ask"), st.sampled_from(["good", "good", "unprepared", "refused"])),
     st.tuples(st.just("cancel"), st.integers(0, 30)),
