@@ -359,7 +359,7 @@ async def test_a_group_is_closed_once_it_holds_as_much_as_it_may() -> None:
 
 
 async def test_work_that_answers_too_few_fails_them_all_and_leaves_nobody_waiting() -> None:
-    async def forgetful(group: Sequence[int]) -> list[int | Exception]:
+    async def forgetful(group: Sequence[int]) -> Sequence[int | Exception]:
         return [*group][:-1]
 
     gatherer: Gatherer[int, int, int] = Gatherer(lambda number: number, forgetful, MOST)
