@@ -35,7 +35,7 @@ from serving.ports import (
     UnknownDecision,
 )
 from serving.redis import scripts
-from serving.redis.codec import pack_decision, pack_facts, unpack_decision, unpack_evidence
+from serving.redis.codec import pack_decision, pack_facts, pack_inputs, unpack_decision, unpack_evidence
 from serving.redis.connect import Client
 from serving.redis.errors import refusal, unavailable
 from serving.redis.keys import Keys, keys_of
@@ -212,6 +212,7 @@ class RedisDecisionStore:
             self._reply_ms,
             pack_facts(decision),
             pack_decision(decision, draft.body_hash),
+            b"" if draft.inputs is None else pack_inputs(draft.inputs),
         )
         return Call(keys.slot, names, arguments)
 
