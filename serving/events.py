@@ -114,7 +114,7 @@ class LogEntry:
     """What one commit logged.
 
     Args:
-        epoch: changes when a shard's log began anew.
+        epoch: id of the process that wrote; another begins with each restart and fail-over, for it may have lost the end of the last.
         seq: 1, 2, 3 … per shard and epoch, without gaps.
         namespace: empty for `ScopeForgotten`, which means all of a policy's.
         scope: whose commit it was.
