@@ -60,6 +60,13 @@ class Bus(Protocol):
             BusUnavailable.
         """
 
+    async def backlog(self, name: str) -> int | None:
+        """Messages that the subscription of that name has not said to be done; None: nobody has subscribed under it.
+
+        Raises:
+            BusUnavailable.
+        """
+
 
 class Subscription(Protocol):
     """One reader's place on the bus."""
