@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 
 from events.bus import Bus, BusUnavailable, Message
@@ -97,7 +98,7 @@ class Relay:
             if policy is None:
                 raise ValueError(f"no policy has the namespace {logged.namespace}")
             return messages_of(logged, policy, entry.shard, entry.id)
-        except (ValueError, KeyError, ArithmeticError) as error:
+        except (ValueError, KeyError, struct.error) as error:
             # Never what a script of this version wrote. It stays where it is, and does not stop the others.
             self._report("an entry of the outbox cannot be read", shard=entry.shard, entry=entry.id, error=repr(error))
             return []
