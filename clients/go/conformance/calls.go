@@ -75,10 +75,14 @@ func stream(
 	}()
 	responses := []json.RawMessage{}
 	for {
-		if cancelAfter != nil && len(responses) == *cancelAfter {
+		enough := cancelAfter != nil && len(responses) == *cancelAfter
+		if enough {
 			cancel()
 		}
 		response, err := stream.Recv()
+		if enough && err == nil {
+			continue // it was on its way when the call was cancelled
+		}
 		if errors.Is(err, io.EOF) {
 			return responses, nil
 		}
