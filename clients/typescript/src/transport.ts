@@ -58,7 +58,7 @@ export async function* duplex<I extends DescMessage, O extends DescMessage>(
 ): AsyncGenerator<MessageShape<O>, void, undefined> {
   const call = connection.makeBidiStreamRequest(path(method), same, decode(method.output), metadata, options);
   const cancel = (): void => call.cancel();
-  // A call that nobody iterates any more may still fail, and an error that nobody hears ends the process.
+  // A call that is left may still fail, and an error that nobody hears ends the process; whether a loop that was left still does is Node's affair.
   call.on("error", () => undefined);
   let failure: { readonly cause: unknown } | undefined;
   const source = Readable.from(encodeAll(method.input, requests)).on("error", (cause) => {
