@@ -317,7 +317,9 @@ type DecisionMade struct {
 	// How often the scope had been forgotten before.
 	Generation uint64 `protobuf:"varint,30,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Hash of the request, by which a repeated request_id is told from a reused one; empty without a request_id.
-	BodyHash      []byte `protobuf:"bytes,31,opt,name=body_hash,json=bodyHash,proto3" json:"body_hash,omitempty"`
+	BodyHash []byte `protobuf:"bytes,31,opt,name=body_hash,json=bodyHash,proto3" json:"body_hash,omitempty"`
+	// The request's own name; empty without one.
+	RequestId     string `protobuf:"bytes,32,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +569,13 @@ func (x *DecisionMade) GetBodyHash() []byte {
 		return x.BodyHash
 	}
 	return nil
+}
+
+func (x *DecisionMade) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // A deferred decision's window opened.
@@ -1263,7 +1272,7 @@ const file_ooml_bandit_v1_events_proto_rawDesc = "" +
 	"\x0edecisions_shed\x18\v \x01(\v2\x1d.ooml.bandit.v1.DecisionsShedH\x00R\rdecisionsShed\x12=\n" +
 	"\vtask_synced\x18\f \x01(\v2\x1a.ooml.bandit.v1.TaskSyncedH\x00R\n" +
 	"taskSyncedB\x06\n" +
-	"\x04kind\"\x99\t\n" +
+	"\x04kind\"\xb8\t\n" +
 	"\fDecisionMade\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x16\n" +
@@ -1304,7 +1313,9 @@ const file_ooml_bandit_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x1e \x01(\x04R\n" +
 	"generation\x12\x1b\n" +
-	"\tbody_hash\x18\x1f \x01(\fR\bbodyHash\x1a;\n" +
+	"\tbody_hash\x18\x1f \x01(\fR\bbodyHash\x12\x1d\n" +
+	"\n" +
+	"request_id\x18  \x01(\tR\trequestId\x1a;\n" +
 	"\rEntitiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x01\n" +
