@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
-from events.bus import Bus, BusUnavailable, Message
+from events.bus import Bus, BusUnavailable
 from events.outbox import Entry, Outbox
-from events.translate import messages_of
-from policies.types import Namespace, PolicyName
-from serving.events import DecisionMade, LogEntry, ScopeForgotten
+from events.reading import EntryReader, Report
 from serving.ports import Unavailable
-from serving.redis.codec import unpack_entry
-
-Report = Callable[..., object]
-PolicyOf = Callable[[Namespace], Awaitable[PolicyName | None]]
-"""Whose namespace it is; None: nobody's that is published."""
 
 WAIT_S = 1.0
 PAUSE_S = 0.5
@@ -26,20 +18,20 @@ AGAIN_S = 60.0
 class Relay:
     """Takes entries, publishes what they tell, and leaves them where they are: they are dropped by whoever keeps the events for good.
 
-    An entry that is still there when its reader on the bus has nothing left to read was lost on the way (the relay died, the bus forgot):
+    An entry that is still there when its keeper on the bus has nothing left to read was lost on the way (the relay died, the bus forgot):
     it is published again.
 
     Args:
-        reader: the subscription that keeps events for good.
+        keeper: name of the subscription that keeps events for good.
         report: told of what goes wrong, as a structlog method is, once until it is well again.
         again_s: how long an entry may be on its way.
     """
 
-    def __init__(self, outbox: Outbox, bus: Bus, policy_of: PolicyOf, reader: str, report: Report, *, again_s: float = AGAIN_S) -> None:
+    def __init__(self, outbox: Outbox, entries: EntryReader, bus: Bus, keeper: str, report: Report, *, again_s: float = AGAIN_S) -> None:
         self._outbox = outbox
         self._bus = bus
-        self._policy_of = policy_of
-        self._reader = reader
+        self._entries = entries
+        self._keeper = keeper
         self._report = report
         self._again_s = again_s
         self._failing = ""
@@ -78,7 +70,7 @@ class Relay:
             Unavailable, BusUnavailable.
         """
         again = 0
-        while await self._bus.backlog(self._reader) == 0 and (entries := await self._outbox.take_again(self._again_s)):
+        while await self._bus.backlog(self._keeper) == 0 and (entries := await self._outbox.take_again(self._again_s)):
             await self._publish(entries)
             again += len(entries)
         if again:
@@ -86,22 +78,10 @@ class Relay:
         return again
 
     async def _publish(self, entries: Sequence[Entry]) -> None:
-        messages = [message for entry in entries for message in await self._messages(entry)]
+        messages = [message for entry in entries for message in await self._entries.messages(entry)]
         if messages:
             await self._bus.publish(messages)
             self.published += len(messages)
-
-    async def _messages(self, entry: Entry) -> list[Message]:
-        try:
-            logged = unpack_entry(entry.fields)
-            policy = _policy(logged) or await self._policy_of(logged.namespace)
-            if policy is None:
-                raise ValueError(f"no policy has the namespace {logged.namespace}")
-            return messages_of(logged, policy, entry.shard, entry.id)
-        except (ValueError, KeyError, struct.error) as error:
-            # Never what a script of this version wrote. It stays where it is, and does not stop the others.
-            self._report("an entry of the outbox cannot be read", shard=entry.shard, entry=entry.id, error=repr(error))
-            return []
 
     def _ill(self, error: Exception) -> None:
         if self._failing != str(error):
@@ -112,13 +92,3 @@ class Relay:
         if self._failing:
             self._report("events are moved again")
         self._failing = ""
-
-
-def _policy(logged: LogEntry) -> PolicyName | None:
-    """As the entry itself tells."""
-    for event in logged.events:
-        if isinstance(event, DecisionMade):
-            return event.decision.policy
-        if isinstance(event, ScopeForgotten):
-            return event.policy
-    return None
