@@ -24,6 +24,9 @@ def differences(expected: Any, came: Any, path: str) -> Iterator[str]:
         case "$absent":
             if came is not ABSENT:
                 yield f"{path}: must be absent, is {_shown(came)}"
+        case {"$one_of": choices}:
+            if all(list(differences(choice, came, path)) for choice in choices):
+                yield f"{path}: must be one of {_shown(choices)}, is {_shown(came)}"
         case _ if came is ABSENT:
             yield f"{path}: is absent, must be {_shown(expected)}"
         case "$any":
@@ -38,9 +41,6 @@ def differences(expected: Any, came: Any, path: str) -> Iterator[str]:
         case {"$not": other}:
             if not list(differences(other, came, path)):
                 yield f"{path}: must not be {_shown(other)}"
-        case {"$one_of": choices}:
-            if all(list(differences(choice, came, path)) for choice in choices):
-                yield f"{path}: must be one of {_shown(choices)}, is {_shown(came)}"
         case {"$size": size}:
             if not isinstance(came, list | dict) or len(came) != size:
                 yield f"{path}: must hold {size}, holds {len(came) if isinstance(came, list | dict) else _shown(came)}"
@@ -89,5 +89,5 @@ def _items(expected: list[Any], came: Any, path: str) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = "absent" if value is ABSENT else repr(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

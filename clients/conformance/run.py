@@ -60,7 +60,7 @@ def _columns(chosen: Sequence[Language], plan: Plan, targets: Mapping[str, Targe
                 language.make(out)
             run = plan.prepare(language.name, targets, proxies)
             run_file = out / "run.json"
-            run_file.write_text(json.dumps(run.file, indent=1))
+            run_file.write_text(json.dumps(run.file))
             said = language.execute(run_file, out)
             (out / "said.jsonl").write_text(said)
             return Column(language.name, run.judge(_lines(said)))

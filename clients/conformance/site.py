@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import servers
 from cli.embedded import free_port
+from clients.conformance.mirror import mirror
 from clients.conformance.proxy import silent
 
 POLICIES = Path(__file__).parent / "policies"
@@ -34,7 +35,9 @@ def site(folder: Path) -> Iterator[dict[str, Target]]:
             "plain": plain.address,
             "busy": busy.address,
             "stranded": stranded.address,
+            "mirror": stack.enter_context(mirror()),
             "silent": stack.enter_context(silent()),
             "nobody": f"127.0.0.1:{free_port()}",
+            "elsewhere": "192.0.2.1:50051",
         }
         yield {name: {"address": address} for name, address in addresses.items()}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
-from conformance.steps import Step, method_name, options
+from conformance.steps import Step, method_name, options, say_refused
 from ooml.client import AsyncClient
 
 
@@ -16,7 +16,12 @@ async def execute(run: Mapping[str, Any]) -> None:
     for case in run["cases"]:
         target = run["targets"][case["target"]]
         saved: dict[str, str] = {}
-        async with AsyncClient(target["address"], options(target, case.get("client", {}))) as client:
+        try:
+            client = AsyncClient(target["address"], options(target, case.get("client", {})))
+        except ValueError as why:
+            say_refused(case, why)
+            continue
+        async with client:
             for number, given in enumerate(case["steps"]):
                 if "wait_ms" in given:
                     await asyncio.sleep(given["wait_ms"] / 1000)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from conformance.steps import Step, method_name, options
+from conformance.steps import Step, method_name, options, say_refused
 from ooml.client import Client
 
 
@@ -16,7 +16,12 @@ def execute(run: Mapping[str, Any]) -> None:
     for case in run["cases"]:
         target = run["targets"][case["target"]]
         saved: dict[str, str] = {}
-        with Client(target["address"], options(target, case.get("client", {}))) as client:
+        try:
+            client = Client(target["address"], options(target, case.get("client", {})))
+        except ValueError as why:
+            say_refused(case, why)
+            continue
+        with client:
             for number, given in enumerate(case["steps"]):
                 if "wait_ms" in given:
                     time.sleep(given["wait_ms"] / 1000)

@@ -19,6 +19,17 @@ MESSAGES = {**vars(bandit_pb2), **vars(policy_pb2)}
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
+class Refused(Exception):
+    """The client refuses its options."""
+
+
+def say_refused(case: Mapping[str, Any], why: Exception) -> None:
+    """Print that no step of a case was sent."""
+    for number, given in enumerate(case["steps"]):
+        if "call" in given:
+            Step(case["name"], number, given, {}).say(error=Refused(str(why)))
+
+
 def method_name(call: str) -> str:
     """The client's name of an RPC."""
     return _WORD.sub("_", call).lower()
@@ -106,7 +117,7 @@ def _outcome(error: Exception | None) -> dict[str, Any]:
     match error:
         case None:
             return {"code": "OK"}
-        case json_format.ParseError():
+        case json_format.ParseError() | Refused():
             return {"code": "LOCAL", "message": str(error)}
         case grpc.RpcError():
             failure = failure_of(error)

@@ -48,7 +48,8 @@ class AsyncClient:
         self._options = options = options or Options()
         options.check(target)
         self._channels = [_channel(target, options) for _ in range(options.channels)]
-        bandit, policy = (cycle([stub(channel) for channel in self._channels]) for stub in (BanditServiceStub, PolicyServiceStub))
+        bandit = cycle([BanditServiceStub(channel) for channel in self._channels])
+        policy = cycle([PolicyServiceStub(channel) for channel in self._channels])
         self._streams = lambda: next(bandit).ScoreStream
         self.score = AsyncUnary(lambda: next(bandit).Score, options, request_ids.score)
         self.reward = AsyncUnary(lambda: next(bandit).Reward, options, _as_it_is)

@@ -55,7 +55,8 @@ class Client:
         self._options = options = options or Options()
         options.check(target)
         self._channels = [_channel(target, options) for _ in range(options.channels)]
-        bandit, policy = (cycle([stub(channel) for channel in self._channels]) for stub in (BanditServiceStub, PolicyServiceStub))
+        bandit = cycle([BanditServiceStub(channel) for channel in self._channels])
+        policy = cycle([PolicyServiceStub(channel) for channel in self._channels])
         self._streams = lambda: next(bandit).ScoreStream
         self.score = Unary(lambda: next(bandit).Score, options, request_ids.score)
         self.reward = Unary(lambda: next(bandit).Reward, options, _as_it_is)
