@@ -61,7 +61,10 @@ def _step(n: int, expect: Mapping[str, Any], came: Mapping[str, Any]) -> Iterato
 
 def _violations(expected: Mapping[str, Any], came: Sequence[Mapping[str, str]], where: str) -> Iterator[str]:
     """The fields at fault, all and no others unless `$some_of` them are named; what is said of each."""
-    found = {violation.get("field", ""): violation.get("description", "") for violation in came}
+    found: dict[str, str] = {}
+    for violation in came:
+        name, told = violation.get("field", ""), violation.get("description", "")
+        found[name] = f"{found[name]}; {told}" if name in found else told
     if "$some_of" in expected:
         yield from differences(expected["$some_of"], found, f"{where} violations")
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -19,6 +19,8 @@ from serving.transport import errors
 
 DOMAIN = "ooml.bandit.v1"
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""gRPC's own retry waits as long as this trailer says; it does not look into details."""
 
 MAX_STATUS_BYTES = 4096
 """A status travels as an HTTP/2 header, base64-encoded; clients refuse headers of more than 8 KiB together unless told otherwise."""
@@ -89,8 +91,15 @@ def code_of(status: Status) -> grpc.StatusCode:
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:
-    """End a call with a status."""
-    await context.abort(code_of(status), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+    """End a call with a status. Callers whose retry is gRPC's own hear of the delay too."""
+    await context.abort(code_of(status), status.message, ((DETAILS_KEY, status.SerializeToString()), *_pushback(status)))
+
+
+def _pushback(status: Status) -> Iterator[tuple[str, str]]:
+    retry = RetryInfo()
+    for detail in status.details:
+        if detail.Unpack(retry):
+            yield PUSHBACK_KEY, str(retry.retry_delay.ToMilliseconds())
 
 
 def _message(error: Exception, answer: Answer) -> str:

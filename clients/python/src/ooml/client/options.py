@@ -100,6 +100,7 @@ class Options:
             ("grpc.use_local_subchannel_pool", 1),  # else channels to one address share a connection
             ("grpc.keepalive_time_ms", round(self.keepalive_s * 1000)),
             ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout_s * 1000)),
+            ("grpc.http2.ping_timeout_ms", round(self.keepalive_timeout_s * 1000)),  # else gRPC gives an answer 60 s, whatever that says
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
             ("grpc.enable_retries", int(self.retry)),
