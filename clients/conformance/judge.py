@@ -11,6 +11,7 @@ from ooml.bandit.v1 import bandit_pb2, policy_pb2
 
 from clients.conformance.match import ABSENT, differences
 
+STREAM = "ScoreStream"
 DOMAIN = "ooml.bandit.v1"
 OUTPUTS = {
     method.name: message_factory.GetMessageClass(method.output_type)
@@ -79,8 +80,8 @@ def _normal(method: str, outcome: Mapping[str, Any]) -> dict[str, Any]:
     normal = dict(outcome)
     if "response" in outcome:
         normal["response"] = _written_out(method, outcome["response"])
-    if "responses" in outcome:
-        replies = [_written_out(method, response) for response in outcome["responses"]]
+    if method == STREAM:
+        replies = [_written_out(method, response) for response in outcome.get("responses", [])]
         normal["responses"] = sorted(replies, key=lambda reply: int(reply["sequence"]))  # they may overtake each other
     return normal
 

@@ -73,7 +73,7 @@ def _columns(chosen: Sequence[Language], plan: Plan, targets: Mapping[str, Targe
 
 def _lines(said: str) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in said.splitlines() if line]
+        return [json.loads(line) for line in said.split("\n") if line]  # U+2028 is no end of a line here
     except json.JSONDecodeError as error:
         raise LanguageError(f"the runner printed a line that is no JSON: {error.doc[:200]!r}") from None
 

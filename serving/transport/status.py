@@ -99,7 +99,7 @@ def _pushback(status: Status) -> Iterator[tuple[str, str]]:
     retry = RetryInfo()
     for detail in status.details:
         if detail.Unpack(retry):
-            yield PUSHBACK_KEY, str(retry.retry_delay.ToMilliseconds())
+            yield PUSHBACK_KEY, str(-(-retry.retry_delay.ToNanoseconds() // 1_000_000))
 
 
 def _message(error: Exception, answer: Answer) -> str:
