@@ -21,7 +21,7 @@ from ooml.bandit.v1.bandit_pb2_grpc import BanditServiceServicer, add_BanditServ
 def mirror() -> Iterator[str]:
     """Its address, for as long as the block runs."""
     server = grpc.server(ThreadPoolExecutor(8))
-    add_BanditServiceServicer_to_server(_Mirror(), server)
+    add_BanditServiceServicer_to_server(_Mirror(), server)  # type: ignore[abstract]  # three calls are enough
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
-from conformance.steps import Step, method_name, options, say_refused
 from ooml.client import AsyncClient
+
+from conformance.steps import Step, method_name, options, say_refused
 
 
 async def execute(run: Mapping[str, Any]) -> None:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from conformance.steps import Step, method_name, options, say_refused
 from ooml.client import Client
+
+from conformance.steps import Step, method_name, options, say_refused
 
 
 def execute(run: Mapping[str, Any]) -> None:

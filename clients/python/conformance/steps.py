@@ -129,7 +129,9 @@ def _outcome(error: Exception | None) -> dict[str, Any]:
                 "violations": [{"field": each.field, "description": each.description} for each in failure.violations],
             }
             delay_s = failure.retry_delay_s
-            return {name: value for name, value in said.items() if value} | ({} if delay_s is None else {"retry_delay_ms": round(delay_s * 1e3)})
+            return {name: value for name, value in said.items() if value} | (
+                {} if delay_s is None else {"retry_delay_ms": round(delay_s * 1e3)}
+            )
         case grpc.FutureCancelledError():
             return {"code": "CANCELLED"}
     return {"code": "RUNNER", "message": f"{type(error).__name__}: {error}"}

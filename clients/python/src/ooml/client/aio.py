@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from itertools import cycle
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 import grpc
 from ooml.bandit.v1 import bandit_pb2 as pb
@@ -31,7 +31,7 @@ class AsyncUnary(Generic[Q, R]):
     def __call__(self, request: Q, *, deadline_s: float | None = None, metadata: Metadata = ()) -> grpc.aio.UnaryUnaryCall[Q, R]:
         """The call; awaiting it gives the answer, or raises grpc.aio.AioRpcError: `failure_of` says why."""
         options = self._options
-        return self._next_stub()(self._prepare(request), timeout=options.deadline(deadline_s), metadata=_sent(options, metadata))
+        return self._next_stub()(self._prepare(request), timeout=options.deadline(deadline_s), metadata=options.metadata(metadata))
 
 
 class AsyncClient:
@@ -48,9 +48,8 @@ class AsyncClient:
         self._options = options = options or Options()
         options.check(target)
         self._channels = [_channel(target, options) for _ in range(options.channels)]
-        bandit = cycle([BanditServiceStub(channel) for channel in self._channels])
+        self._bandit = bandit = cycle([BanditServiceStub(channel) for channel in self._channels])
         policy = cycle([PolicyServiceStub(channel) for channel in self._channels])
-        self._streams = lambda: next(bandit).ScoreStream
         self.score = AsyncUnary(lambda: next(bandit).Score, options, request_ids.score)
         self.reward = AsyncUnary(lambda: next(bandit).Reward, options, _as_it_is)
         self.activate = AsyncUnary(lambda: next(bandit).Activate, options, _as_it_is)
@@ -69,7 +68,7 @@ class AsyncClient:
         metadata: Metadata = (),
     ) -> grpc.aio.StreamStreamCall[pb.ScoreStreamRequest, pb.ScoreStreamResponse]:
         """Replies as they come; they may overtake each other. ``cancel()`` ends the stream."""
-        return self._streams()(_named(requests), timeout=deadline_s, metadata=_sent(self._options, metadata))
+        return next(self._bandit).ScoreStream(_named(requests), timeout=deadline_s, metadata=self._options.metadata(metadata))
 
     async def close(self) -> None:
         """Give up the connections; calls in flight are cancelled."""
@@ -99,10 +98,6 @@ def _channel(target: str, options: Options) -> grpc.aio.Channel:
     if options.tls is None:
         return grpc.aio.insecure_channel(target, arguments)
     return grpc.aio.secure_channel(target, options.tls.credentials(), arguments)
-
-
-def _sent(options: Options, given: Metadata) -> Any:
-    return tuple(options.metadata(given))
 
 
 def _as_it_is(request: Q) -> Q:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import grpc
 from ooml.bandit.v1 import bandit_pb2 as pb
@@ -16,6 +16,18 @@ from ooml.client.options import Metadata, Options
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+
+
+class Replies(Protocol):
+    """A stream's, as they come."""
+
+    def __iter__(self) -> Iterator[pb.ScoreStreamResponse]:
+        """They may overtake each other; `sequence` says which is whose."""
+        ...
+
+    def cancel(self) -> bool:
+        """End the stream; whether it had not ended yet."""
+        ...
 
 
 class Unary(Generic[Q, R]):
@@ -35,7 +47,7 @@ class Unary(Generic[Q, R]):
         options = self._options
         return self._next_stub()(self._prepare(request), timeout=options.deadline(deadline_s), metadata=options.metadata(metadata))
 
-    def future(self, request: Q, *, deadline_s: float | None = None, metadata: Metadata = ()) -> grpc.CallFuture[R]:
+    def future(self, request: Q, *, deadline_s: float | None = None, metadata: Metadata = ()) -> grpc.Future[R]:
         """The answer to come."""
         options = self._options
         return self._next_stub().future(self._prepare(request), timeout=options.deadline(deadline_s), metadata=options.metadata(metadata))
@@ -55,9 +67,8 @@ class Client:
         self._options = options = options or Options()
         options.check(target)
         self._channels = [_channel(target, options) for _ in range(options.channels)]
-        bandit = cycle([BanditServiceStub(channel) for channel in self._channels])
+        self._bandit = bandit = cycle([BanditServiceStub(channel) for channel in self._channels])
         policy = cycle([PolicyServiceStub(channel) for channel in self._channels])
-        self._streams = lambda: next(bandit).ScoreStream
         self.score = Unary(lambda: next(bandit).Score, options, request_ids.score)
         self.reward = Unary(lambda: next(bandit).Reward, options, _as_it_is)
         self.activate = Unary(lambda: next(bandit).Activate, options, _as_it_is)
@@ -70,10 +81,10 @@ class Client:
 
     def score_stream(
         self, requests: Iterable[pb.ScoreStreamRequest], *, deadline_s: float | None = None, metadata: Metadata = ()
-    ) -> grpc.CallIterator[pb.ScoreStreamResponse]:
-        """Replies as they come; they may overtake each other. ``cancel()`` ends the stream."""
+    ) -> Replies:
+        """Send requests as they are taken from an iterable, in a thread, and take the replies."""
         named = map(request_ids.streamed, requests)
-        return self._streams()(named, timeout=deadline_s, metadata=self._options.metadata(metadata))
+        return next(self._bandit).ScoreStream(named, timeout=deadline_s, metadata=self._options.metadata(metadata))
 
     def close(self) -> None:
         """Give up the connections; calls in flight are cancelled."""

@@ -113,9 +113,9 @@ class Options:
             arguments.append(("grpc.enable_http_proxy", 0))  # what is for this machine does not leave it
         return arguments
 
-    def metadata(self, given: Metadata) -> list[tuple[str, str | bytes]]:
+    def metadata(self, given: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         """A call's metadata, and who calls."""
-        return [*given, ("authorization", f"Bearer {self.api_key}")] if self.api_key else list(given)
+        return (*given, ("authorization", f"Bearer {self.api_key}")) if self.api_key else tuple(given)
 
     def deadline(self, given_s: float | None) -> float:
         """Seconds a call may take."""
