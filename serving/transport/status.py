@@ -20,7 +20,8 @@ from serving.transport import errors
 DOMAIN = "ooml.bandit.v1"
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
-"""gRPC's own retry waits as long as this trailer says; it does not look into details."""
+"""gRPC's own retry waits as long as this trailer says; it does not look into details. Only where a retry is asked for: to some
+languages (Java) the trailer alone means that they should, whatever the code, and they would keep the true reason from their callers."""
 
 MAX_STATUS_BYTES = 4096
 """A status travels as an HTTP/2 header, base64-encoded; clients refuse headers of more than 8 KiB together unless told otherwise."""
@@ -98,7 +99,7 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> 
 def _pushback(status: Status) -> Iterator[tuple[str, str]]:
     retry = RetryInfo()
     for detail in status.details:
-        if detail.Unpack(retry):
+        if code_of(status) is grpc.StatusCode.UNAVAILABLE and detail.Unpack(retry):
             yield PUSHBACK_KEY, str(-(-retry.retry_delay.ToNanoseconds() // 1_000_000))
 
 

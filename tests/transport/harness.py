@@ -227,7 +227,8 @@ async def failure(call: Any) -> Failure:
     seen = read_status(Status.FromString(trailers["grpc-status-details-bin"]))
     assert (error.code(), error.details()) == (seen.code, seen.message)
     pushback = trailers.get("grpc-retry-pushback-ms")
-    assert pushback == (None if seen.retry_after_s is None else str(math.ceil(seen.retry_after_s * 1000)))
+    retried = seen.retry_after_s is not None and seen.code is grpc.StatusCode.UNAVAILABLE
+    assert pushback == (str(math.ceil((seen.retry_after_s or 0) * 1000)) if retried else None)
     return seen
 
 
