@@ -38,7 +38,7 @@ def report(console: Console, plan: Plan, columns: Sequence[Column], absent: Mapp
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("cases")
     for column in columns:
-        table.add_column(column.name, justify="right")
+        table.add_column(column.name, justify="right", no_wrap=True)
     for title, cases in rows.items():
         table.add_row(title, *(_cell(column, cases) for column in columns))
     table.add_section()
@@ -62,7 +62,7 @@ def _cell(column: Column, cases: Sequence[str]) -> str:
     if column.failure:
         return "[red]failed"
     failed = sum(bool(column.wrong[case]) for case in cases)
-    return f"[red]{failed} of {len(cases)} failed" if failed else f"[green]{len(cases)} ✓"
+    return f"[red]✗ {failed} of {len(cases)}" if failed else f"[green]{len(cases)} ✓"
 
 
 def _failures(console: Console, column: Column) -> None:
