@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from events.bus import Bus, BusUnavailable
+from events.bus import Bus, BusUnavailable, MessageTooLarge
 from events.outbox import Entry, Outbox
 from events.reading import EntryReader, Report
 from serving.ports import Unavailable
@@ -37,6 +37,10 @@ class Relay:
         self._failing = ""
         self.published = 0
         """Messages, so far."""
+
+    def progress(self) -> dict[str, int]:
+        """For the log."""
+        return {"published": self.published}
 
     async def run(self) -> None:
         """Move events until cancelled; while the store or the bus is away, wait for it."""
@@ -80,7 +84,10 @@ class Relay:
     async def _publish(self, entries: Sequence[Entry]) -> None:
         messages = [message for entry in entries for message in await self._entries.messages(entry)]
         if messages:
-            await self._bus.publish(messages)
+            try:
+                await self._bus.publish(messages)
+            except MessageTooLarge as error:  # the others were published; these stay where they are, until the bus takes them
+                self._report("events are too large for the bus", error=str(error))
             self.published += len(messages)
 
     def _ill(self, error: Exception) -> None:

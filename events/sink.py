@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -78,6 +76,10 @@ class Sink:
         self._parts: dict[tuple[int, str], set[int]] = {}
         self.kept = 0
         """Events, so far, without those that were there already."""
+
+    def progress(self) -> dict[str, int]:
+        """For the log."""
+        return {"kept": self.kept}
 
     async def run(self, window_s: float = WINDOW_S, compact_s: float = COMPACT_S) -> None:
         """Keep events until cancelled; while the table, the bus or the store is away, wait for it."""
@@ -178,8 +180,7 @@ class Sink:
     async def _bury(self, message: Message, why: str) -> None:
         self._report("what is no event was put aside", subject=message.subject, why=why, dead_letters=DEAD_LETTERS)
         if self._bus is not None:
-            letter = {"why": why, "subject": message.subject, "id": message.id, "body": base64.b64encode(message.body).decode()}
-            await self._bus.publish([Message(DEAD_LETTERS, message.id, json.dumps(letter).encode())])
+            await self._bus.publish([message._replace(subject=DEAD_LETTERS, id=f"dead-{message.id}", why=f"{message.subject}: {why}")])
 
     async def _compact(self) -> None:
         try:
@@ -197,7 +198,7 @@ def _event(body: bytes) -> pb.Event:
     try:
         event = pb.Event.FromString(body)
     except DecodeError as error:
-        raise ValueError(f"not an ooml.bandit.v1.Event: {error}") from error
+        raise ValueError("not an ooml.bandit.v1.Event") from error
     subject_of(event)
     if not event.HasField("recorded_at"):
         raise ValueError("an event that does not say when it was recorded")
