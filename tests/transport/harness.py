@@ -181,7 +181,7 @@ def score_request(**changes: Any) -> pb.ScoreRequest:
 
 
 @asynccontextmanager
-async def world(limits: Limits | None = None, gate: Gate | None = None) -> AsyncIterator[World]:
+async def world(limits: Limits | None = None, gate: Gate | None = None, **options: Any) -> AsyncIterator[World]:
     """A server that answers at once, until a test says otherwise."""
     catalog = MemoryCatalog([resolve(parse_spec(raw), None) for raw in (SHOP, STRICT, SUMMED)])
     obstacles = Obstacles()
@@ -195,7 +195,7 @@ async def world(limits: Limits | None = None, gate: Gate | None = None) -> Async
         PolicyService(store, catalog),
         heard,
         lambda name: catalog.live(PolicyName(name)) is not None,
-        ServerOptions(limits or Limits()),
+        ServerOptions(limits or Limits(), **options),
         gate,
     )
     port = server.listen("127.0.0.1:0")
