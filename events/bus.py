@@ -10,6 +10,10 @@ class BusUnavailable(Exception):
     """The bus did not answer in time, or did not keep what it was given. Nothing is known of what it has kept; its message says why."""
 
 
+class MessageTooLarge(Exception):
+    """The bus takes no message of that size, now or later; nothing was published. Its message says which, and what to set."""
+
+
 class Message(NamedTuple):
     """One event on the bus.
 
@@ -18,12 +22,14 @@ class Message(NamedTuple):
         id: of the event, 32 hexadecimal digits (`events.identity`): the bus keeps one of several that come within its window.
         body: `ooml.bandit.v1.Event`, serialised.
         origin: where it lies in the outbox, so that it can be dropped there once it is kept for good; None: it comes from elsewhere.
+        why: it was put aside, if it is a dead letter.
     """
 
     subject: str
     id: str
     body: bytes
     origin: Origin | None = None
+    why: str | None = None
 
 
 class Origin(NamedTuple):
@@ -50,11 +56,14 @@ class Bus(Protocol):
 
         Raises:
             BusUnavailable: some may be kept, some not. Publishing them again is safe.
+            MessageTooLarge: none was published.
         """
 
     async def subscribe(self, name: str, subjects: Sequence[str]) -> Subscription:
         """Messages of some subjects (``*`` stands for one word, ``>`` for all that follow), from the first one kept, or from where this
-        subscription was left; it is found again by its name.
+        subscription was left; it is found again by its name. Messages of others, who publish no ids, get one made of what they hold.
+
+        One reader a name: whoever subscribes takes the place over, and gets again what the one before did not say to be done.
 
         Raises:
             BusUnavailable.
@@ -79,7 +88,8 @@ class Subscription(Protocol):
         """
 
     async def done(self, deliveries: Sequence[Delivery]) -> None:
-        """These need not come again. What is never said to be done comes again, after some time or to the next who subscribes.
+        """These need not come again. What is never said to be done comes again, after some time or to the next who subscribes; so may
+        all that came before the bus was away. Cheap for many at once, dearer the less their order is that of their coming.
 
         Raises:
             BusUnavailable: they may come again.

@@ -52,3 +52,12 @@ def subject_of(event: pb.Event) -> str:
 def source_of(policy: PolicyName) -> str:
     """The part of a subject that stands for a policy: variants of the tip policy are one source."""
     return "tip" if policy == _TIPS or policy.startswith(f"{_TIPS}_") else policy
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """Whether a subject with wildcards (``*`` for one word, ``>`` for all that follow) stands for all that another stands for."""
+    words, others = pattern.split("."), subject.split(".")
+    if words[-1] == ">" and len(others) >= len(words):
+        words.pop()
+        others = others[: len(words)]
+    return len(words) == len(others) and all(one in ("*", word) and word != ">" for one, word in zip(words, others, strict=True))
