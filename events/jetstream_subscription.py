@@ -21,7 +21,8 @@ _RESETS = (2, 14)
 _BYTES_AT_ONCE = 64 << 20
 _NS = 1_000_000_000
 _NO_MORE = ("404", "408")
-_OVER_SIZE = "Message Size Exceeds MaxBytes"
+_FULL = ("Batch Completed", "Message Size Exceeds MaxBytes")
+_STILL_THERE = "100"
 
 
 class JetStreamSubscription:
@@ -44,21 +45,29 @@ class JetStreamSubscription:
         self._link: Link | None = None
         self._inbox = ""
         self._bound = 0
-        self._came = 0
+        self._delivered = 0
         self._open: dict[int, str] = {}
         self._done: dict[int, str] = {}
-        self._pulls: dict[str, _Pull] = {}
+        self._came: list[Any] = []
         self._numbers = itertools.count()
+        self._asked = _Asked(next(self._numbers), 0)
 
     async def fetch(self, most: int, wait_s: float) -> list[Delivery]:
         """See `Subscription`."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + wait_s
         async with self._linked() as link:
             if link is not self._link:
                 await self.bind(link)
-            found = await self._pull(link, most, 0.0)
-            if not found and wait_s > 0 and (found := await self._pull(link, 1, wait_s)) and most > 1:
-                found += await self._pull(link, most - 1, 0.0)
-        return found
+            while True:
+                await self._ask(link, most)
+                if self._came:
+                    if found := await self._take(link, most):
+                        return found
+                elif (left_s := until - clock()) > 0:
+                    await self._ask(link, 1, left_s)
+                else:
+                    return []
 
     async def done(self, deliveries: Sequence[Delivery]) -> None:
         """See `Subscription`."""
@@ -89,45 +98,50 @@ class JetStreamSubscription:
         info = await link.jetstream.add_consumer(self._stream, self._consumer)
         if link.version >= _RESETS:
             info = (await link.jetstream.reset_consumer(self._stream, name)).info
-        self._came = info.delivered.consumer_seq if info.delivered else 0
+        self._delivered = info.delivered.consumer_seq if info.delivered else 0
         self._bound += 1
+        self._came.clear()
         self._open.clear()
         self._done.clear()
         self._link = link
 
-    async def _pull(self, link: Link, most: int, wait_s: float) -> list[Delivery]:
-        """What is there, or what comes within the time."""
-        number = str(next(self._numbers))
-        pull = self._pulls[number] = _Pull(most)
-        request: dict[str, object] = {"batch": most, "max_bytes": _BYTES_AT_ONCE}
+    async def _ask(self, link: Link, most: int, wait_s: float = 0.0) -> None:
+        """Let come what is there, or the first that come within the time, up to so many."""
+        self._asked = asked = _Asked(next(self._numbers), most)
+        if len(self._came) >= most:  # in answer to a request that was given up
+            return
+        request: dict[str, object] = {"batch": most - len(self._came), "max_bytes": _BYTES_AT_ONCE}
         request |= {"expires": int(wait_s * _NS)} if wait_s else {"no_wait": True}
-        try:
-            subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer.name}"
-            await link.send(subject, json.dumps(request).encode(), f"{self._inbox}.{number}")
-            await link.heard(pull.all, lambda: pull.heard_at, wait_s + self._timeout_s)
-        finally:
-            del self._pulls[number]
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer.name}"
+        await link.send(subject, json.dumps(request).encode(), f"{self._inbox}.{asked.number}")
+        await link.heard(asked.answered, lambda: asked.heard_at, wait_s + self._timeout_s)
+
+    async def _take(self, link: Link, most: int) -> list[Delivery]:
+        """Of what came: all but what comes again though it is done."""
+        came, self._came = self._came[:most], self._came[most:]
+        places = [_Place.of(message.reply) for message in came]
+        if any(place.delivery != expected for expected, place in enumerate(places, self._delivered + 1)):
+            # What came in between went to somebody else who reads under this name. The acknowledgement of a later one would cover it.
+            await self.bind(link)
+            return []
+        self._delivered += len(came)
         deliveries = []
-        for message in pull.messages:
-            place = _Place.of(message.reply)
-            if place.delivery != self._came + 1:
-                # What came in between went to somebody else, or to a `fetch` that was given up. The acknowledgement of a later one would
-                # cover it.
-                await self.bind(link)
-                return []
-            self._came = place.delivery
-            if place.sequence in self._done:
-                self._done[place.sequence] = message.reply
+        for message, (sequence, _) in zip(came, places, strict=True):
+            if sequence in self._done:
+                self._done[sequence] = message.reply
                 continue
-            self._open[place.sequence] = message.reply
-            token = _Token(self._bound, place.sequence)
-            deliveries.append(Delivery(message_of(message.subject, message.data, message.headers), token))
+            self._open[sequence] = message.reply
+            deliveries.append(Delivery(message_of(message.subject, message.data, message.headers), _Token(self._bound, sequence)))
         return deliveries
 
     async def _hear(self, message: Any) -> None:
-        pull = self._pulls.get(message.subject.rpartition(".")[2])
-        if pull is not None:
-            pull.hear(message)
+        asked = self._asked
+        if message.reply:  # a message that is kept is to be acknowledged; the others are what the broker says itself
+            self._came.append(message)
+            asked.hear(enough=len(self._came) >= asked.most)
+        elif message.subject == f"{self._inbox}.{asked.number}":
+            headers = message.headers or {}
+            asked.hear_status(headers.get("Status", ""), headers.get("Description", "").strip())
 
 
 class _Token(NamedTuple):
@@ -151,30 +165,28 @@ class _Place(NamedTuple):
         return cls(int(words[at]), int(words[at + 1]))
 
 
-class _Pull:
-    """What comes in answer to one request."""
+class _Asked:
+    """One request for messages."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, number: int, most: int) -> None:
         loop = asyncio.get_running_loop()
-        self.all: asyncio.Future[None] = loop.create_future()
-        self.messages: list[Any] = []
+        self.number, self.most = number, most
+        self.answered: asyncio.Future[None] = loop.create_future()
         self.heard_at = loop.time()
         self._clock = loop.time
-        self._most = most
 
-    def hear(self, message: Any) -> None:
+    def hear(self, *, enough: bool) -> None:
+        """A message came."""
         self.heard_at = self._clock()
-        if self.all.done():
+        if enough and not self.answered.done():
+            self.answered.set_result(None)
+
+    def hear_status(self, status: str, why: str) -> None:
+        """The broker says that these are all, or why there are none."""
+        self.heard_at = self._clock()
+        if self.answered.done() or status == _STILL_THERE:
             return
-        if message.reply:
-            self.messages.append(message)
-            if len(self.messages) == self._most:
-                self.all.set_result(None)
-            return
-        # A message of another kind than those kept, which are all to be acknowledged.
-        headers = message.headers or {}
-        status, why = headers.get("Status", ""), headers.get("Description", "")
-        if status in _NO_MORE or why == _OVER_SIZE or self.messages:
-            self.all.set_result(None)
-        elif status != "100":
-            self.all.set_exception(nats.errors.Error(f"no messages: {status} {why.strip()}"))
+        if status in _NO_MORE or why in _FULL:
+            self.answered.set_result(None)
+        else:
+            self.answered.set_exception(nats.errors.Error(f"no messages: {status} {why}"))
