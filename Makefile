@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow check gen fmt bench bench-quick up serve clean
+.PHONY: help setup demo test test-slow check proto-check proto-release audit fuzz gen fmt bench bench-quick up serve clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## a virtual environment in .venv with everything pinned
 
@@ -40,9 +40,13 @@ check: setup ## lint, types, layers, contract, generated code; writes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/buf format --diff --exit-code protos
-	@$(BIN)/buf lint protos
-	@$(BIN)/python protos/generate.py --check
+	@$(BIN)/python protos/check.py --language Python
+
+proto-check: setup ## the contract: form, nothing broken since the last release, generated code in every language
+	@$(BIN)/python protos/check.py
+
+proto-release: setup ## write the image of the contract as it is released (protos/released/); nothing else does
+	@$(BIN)/python protos/release.py
 
 fmt: setup ## format Python and protos
 	@$(BIN)/ruff format .
