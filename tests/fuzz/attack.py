@@ -66,9 +66,10 @@ class Attack:
         yield from (f"logged: {line}" for line in lines)
         if not self.site.canary_is_whole():
             yield "what the people nobody may hear of taught has changed"
-        yield from self._memory()
+        yield from self.look_at_memory()
 
-    def _memory(self) -> Iterator[str]:
+    def look_at_memory(self) -> Iterator[str]:
+        """What is wrong with the memory the worker takes; to be asked after each round."""
         self._taken.append(self.resident_bytes)
         if self._taken[-1] > MOST_BYTES:
             yield f"the worker takes {self._taken[-1] >> 20} MiB"

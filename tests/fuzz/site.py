@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from google.protobuf.message import Message
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
 
-from cli.up import ROOT, UpSettings, up
+from cli.up import ROOT
 from tests.fuzz import words
 
 POLICIES = Path(__file__).parent / "policies"
@@ -26,6 +28,21 @@ _CALLER_LEFT = "ExecuteBatchError raised in core"
 CANARY_POLICIES = ("tips", "sums", "vault")
 
 
+_UP = """
+import signal, sys
+from pathlib import Path
+from cli.up import ROOT, UpSettings, up
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+data_dir, seed, policies = sys.argv[1:]
+server = {"host": "127.0.0.1", "port": 0, "workers": 1, "mode": "development", "log_format": "json", "seed": int(seed)}
+with up(UpSettings(Path(data_dir), server, policies=(ROOT / "policy_repo", Path(policies)))) as running:
+    print(running.grpc, flush=True)
+    running.wait()
+"""
+"""`ooml up` with policies of ours beside the usual ones."""
+
+
 @dataclass
 class Site:
     """A running server.
@@ -33,17 +50,19 @@ class Site:
     Args:
         address: its own.
         log: what it and its workers say.
+        pid: of the process above its workers.
     """
 
     address: str
     log: Path
+    pid: int
     _secrets: tuple[bytes, ...] = ()
     _evidence: list[bytes] = field(default_factory=list)
 
     @property
     def worker(self) -> psutil.Process:
         """The process that answers."""
-        (worker,) = (p for p in psutil.Process().children(recursive=True) if "serving.main" in p.cmdline())
+        (worker,) = (p for p in psutil.Process(self.pid).children(recursive=True) if "serving.main" in p.cmdline())
         return worker
 
     def complaints(self, since: int) -> tuple[list[str], int]:
@@ -116,14 +135,18 @@ def _stable(message: Message) -> bytes:
 
 
 @contextmanager
-def site(data_dir: Path, seed: int, feature_repo: Path | None = ROOT / "feature_repo", policies: Sequence[Path] = ()) -> Iterator[Site]:
+def site(data_dir: Path, seed: int) -> Iterator[Site]:
     """A server with one worker, its canaries planted."""
-    data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "server.log"
-    settings = {"port": 0, "workers": 1, "log_format": "json", "mode": "development", "seed": seed}
-    with log.open("w") as file:
-        brought = UpSettings(data_dir, settings, feature_repo, policies=(*policies, ROOT / "policy_repo", POLICIES), log=file)
-        with up(brought) as running:
-            here = Site(running.grpc, log)
+    command = [sys.executable, "-c", _UP, str(data_dir / "data"), str(seed), str(POLICIES)]
+    # A process of its own: what configures logging does so once, for the whole of it.
+    with log.open("w") as file, subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert address, log.read_text()
+            here = Site(address, log, process.pid)
             here.plant(random.Random(f"canary-{seed}"))
             yield here
+        finally:
+            process.terminate()
