@@ -39,6 +39,22 @@ def served(**fields: Any) -> pb.ScoreRequest:
     return score_request(served=pb.Served(**{"candidate_id": "a", "propensity": 1.0, **fields}))
 
 
+def rain(value: float) -> pb.ScoreRequest:
+    return score_request(context={"rain": value})
+
+
+def price(value: float) -> pb.ScoreRequest:
+    return candidate(features={"price": value})
+
+
+def asked_at(time: Timestamp) -> pb.ScoreRequest:
+    return score_request(request_time=time)
+
+
+def decided_at(time: Timestamp) -> pb.ScoreRequest:
+    return served(decided_at=time)
+
+
 def ids(change: Callable[[str], M], field: Callable[[str], str]) -> list[tuple[M, M, str]]:
     """Edges of what an id may be: at the edge, beyond, and the field at fault."""
     edges = [("x" * 256, "x" * 257), ("é" * 128, "é" * 128 + "x"), ("\u00a0", "\x9f"), (" ", "\x1f"), ("~", "\x7f")]
@@ -75,14 +91,9 @@ SCORES: Mapping[str, list[tuple[pb.ScoreRequest, pb.ScoreRequest, str]]] = {
         (score_request(candidates=[pb.Candidate(id="a")]), score_request(candidates=[]), "candidates"),
         (score_request(), score_request(candidates=[pb.Candidate(id="a")] * 2), "candidates[1].id"),
     ],
-    "A double is finite": [
-        (score_request(context={"rain": 1.0}), score_request(context={"rain": value}), "context['rain']")
-        for value in (math.nan, math.inf, -math.inf)
-    ],
+    "A double is finite": [(rain(1.0), rain(value), "context['rain']") for value in (math.nan, math.inf, -math.inf)],
     "Magnitudes above 1e6 are out of range": [
-        (change(sign * 1e6), change(sign * math.nextafter(1e6, math.inf)), "candidates[0]")
-        for change in (lambda x: score_request(context={"rain": x}), lambda x: candidate(features={"price": x}))
-        for sign in (1, -1)
+        (change(sign * 1e6), change(sign * math.nextafter(1e6, math.inf)), "candidates[0]") for change in (rain, price) for sign in (1, -1)
     ],
     "within -18 h to 18 h": [
         (
@@ -94,10 +105,7 @@ SCORES: Mapping[str, list[tuple[pb.ScoreRequest, pb.ScoreRequest, str]]] = {
     ],
     YEARS: [
         (change(Timestamp(seconds=at)), change(Timestamp(seconds=beyond)), field)
-        for change, field in (
-            (lambda t: score_request(request_time=t), "request_time"),
-            (lambda t: served(decided_at=t), "served.decided_at"),
-        )
+        for change, field in ((asked_at, "request_time"), (decided_at, "served.decided_at"))
         for at, beyond in ((YEAR_1, YEAR_1 - 1), (YEAR_9999_END, YEAR_9999_END + 1))
     ],
     "The probability with which it was chosen, in (0, 1]": [
