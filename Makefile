@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FUZZ_S ?= 600
 
-.PHONY: help setup demo test test-slow check proto-check proto-release secrets audit fuzz gen fmt bench bench-quick up serve clean
+.PHONY: help setup demo test test-slow test-clients check proto-check proto-release secrets audit fuzz gen fmt bench bench-quick up serve clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: setup ## the tests, on real servers; under six minutes
 
 test-slow: setup ## the long fault, load and statistics tests
 	@$(BIN)/pytest -q -m slow --timeout 1800
+
+test-clients: setup ## the same cases with every client there are tools for, on real servers
+	@$(BIN)/python -m clients.conformance.run
 
 check: setup ## lint, types, layers, contract, generated code, secrets; writes nothing
 	@$(BIN)/ruff format --check .

@@ -34,7 +34,13 @@ class Generated:
     compare: tuple[str, ...]
 
 
-GENERATED = (Generated("Python", sys.executable, (sys.executable, "protos/generate.py", "--check")),)
+_NPM = "cd clients/typescript && { [ -d node_modules ] || npm ci --silent; } && npm run --silent gen:check"
+GENERATED = (
+    Generated("Python", sys.executable, (sys.executable, "protos/generate.py", "--check")),
+    Generated("Go", "go", (sys.executable, "clients/go/generate.py", "--check")),
+    Generated("TypeScript", "npm", ("sh", "-c", _NPM)),
+)
+"""Java's stubs are generated when its client is built, and none are kept."""
 
 
 def contract(protos: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -225,6 +226,9 @@ async def failure(call: Any) -> Failure:
     trailers: dict[str, Any] = dict(error.trailing_metadata())
     seen = read_status(Status.FromString(trailers["grpc-status-details-bin"]))
     assert (error.code(), error.details()) == (seen.code, seen.message)
+    pushback = trailers.get("grpc-retry-pushback-ms")
+    retried = seen.retry_after_s is not None and seen.code is grpc.StatusCode.UNAVAILABLE
+    assert pushback == (str(math.ceil((seen.retry_after_s or 0) * 1000)) if retried else None)
     return seen
 
 
