@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from ooml.bandit.v1 import bandit_pb2, bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
 
 from serving.service.bandit import BanditService
@@ -17,6 +17,7 @@ from serving.service.policies import PolicyService
 from serving.transport.bandit_servicer import BanditServicer
 from serving.transport.calls import Calls, Ending, Limits, Observer
 from serving.transport.entrance import Entrance, Gate
+from serving.transport.guests import Guests
 from serving.transport.policy_servicer import PolicyServicer
 
 SERVICES = (
@@ -76,9 +77,11 @@ class GrpcServer:
         self._stopping: asyncio.Task[None] | None = None
         bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls), entrance)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), entrance)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        guests: Any = Guests(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, guests)
         if options.reflection:
-            reflection.enable_server_reflection([*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], self._server)
+            names = [*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), guests)  # type: ignore[no-untyped-call]
 
     def listen(self, address: str) -> int:
         """Take an address (``host:port``, port 0: a free one), in clear; returns the port.
@@ -127,6 +130,11 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # it has no typ
     def __init__(self) -> None:
         super().__init__()
         self.watches = Ending()
+
+    async def List(self, request: health_pb2.HealthListRequest, context: object) -> health_pb2.HealthListResponse:  # noqa: N802
+        """Tell of every service at once."""
+        asked = {service: health_pb2.HealthCheckRequest(service=service) for service in ("", *SERVICES)}
+        return health_pb2.HealthListResponse(statuses={name: await self.Check(one, context) for name, one in asked.items()})
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: object) -> None:  # noqa: N802
         """Tell of changes until the caller leaves or the server ends."""
