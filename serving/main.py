@@ -86,7 +86,7 @@ async def serve(orders: Orders) -> int:
         log.critical("refusing to serve", reason=str(refused))
         code = child.REFUSED
     except BadCertificates as bad:  # not REFUSED: whoever writes the files may be done when we are started again
-        log.error("cannot listen", reason=str(bad))
+        log.critical("cannot listen", reason=str(bad))
         code = 1
     log.info("draining")
     await worker.server.drain()

@@ -39,7 +39,7 @@ class Authority:
         issued = Issued(self._folder / f"{self._name}-{name}.pem", self._folder / f"{self._name}-{name}.key")
         request = self._folder / f"{self._name}-{name}.csr"
         _openssl("req", "-new", *_NEW_KEY, "-keyout", issued.key, "-out", request, "-subj", f"/CN={name}")
-        signer = ["-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial", "-extfile", self._extensions]
+        signer: list[str | Path] = ["-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial", "-extfile", self._extensions]
         _openssl("x509", "-req", "-in", request, *signer, "-out", issued.certificate, "-days", "2")
         return issued
 

@@ -22,7 +22,9 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """
     following = _Following(files)
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(following.used), following.newer, require_client_authentication=files.client_ca is not None
+        _configuration(following.used),
+        following.newer,  # type: ignore[arg-type]  # None is an answer too
+        require_client_authentication=files.client_ca is not None,
     )
 
 
@@ -36,6 +38,7 @@ class _Following:
 
     def newer(self) -> grpc.ServerCertificateConfiguration | None:
         """What to use from now on, None for what is used already. Called in threads of gRPC's, one at a time."""
+        trouble: str | None = None
         try:
             # Three small files are read sooner than a handshake's first number is worked out, and tell more than their times do.
             if read(self._files) == self.used:
@@ -43,11 +46,12 @@ class _Following:
                 return None
             self.used = checked(self._files)
         except BadCertificates as error:
-            if str(error) != self._trouble:
-                log.error("new TLS files cannot be used, the old ones go on", reason=str(error))
-            self._trouble = str(error)
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            log.error("new TLS files cannot be used, the old ones go on", reason=trouble)
+        self._trouble = trouble
+        if trouble:
             return None
-        self._trouble = None
         log.info("TLS files renewed")
         return _configuration(self.used)
 

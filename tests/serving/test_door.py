@@ -43,7 +43,7 @@ def test_where_others_can_listen_calls_come_encrypted_or_somebody_says_why_not(h
 
 @pytest.mark.parametrize("given", ["tls_cert_file", "tls_key_file", "tls_client_ca_file"])
 def test_half_of_the_files_is_a_mistake_and_never_a_server_in_clear(given: str, issued: Issued) -> None:
-    with pytest.raises(SettingsError, match="^OOML_TLS_CERT_FILE and OOML_TLS_KEY_FILE go together"):
+    with pytest.raises(SettingsError, match=r"^OOML_TLS_CERT_FILE and OOML_TLS_KEY_FILE go together"):
         check_door(load(**{given: issued.certificate}, insecure=True))
 
 
