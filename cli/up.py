@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -18,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -310,30 +308,14 @@ def _wait_serving(server: _Server, deadline: float) -> None:
 
 def feast_environment(data_dir: Path, url: str) -> dict[str, str]:
     """What the feature repository, and whoever reads it, needs to find the data, the registry and Redis."""
+    from cli.feast_redis import feast_redis
+
     return {
         "OOML_REDIS_URL": url,
         "OOML_DATA_DIR": str(data_dir),
         "OOML_FEAST_REGISTRY": f"sqlite:///{data_dir}/registry.db",
-        "OOML_FEAST_REDIS": _feast_redis(url),
+        "OOML_FEAST_REDIS": feast_redis(url),
     }
-
-
-def _feast_redis(url: str) -> str:
-    """A URL in Feast's notation: host and port, then options whose values are JSON."""
-    from redis.connection import SSLConnection, parse_url
-
-    options: dict[str, Any] = dict(parse_url(url))
-    host, port = options.pop("host"), options.pop("port", USUAL_REDIS_PORT)
-    if options.pop("connection_class", None) is SSLConnection:
-        options["ssl"] = True
-    return ",".join([f"{host}:{port}", *(f"{name}={_feast_value(value)}" for name, value in options.items())])
-
-
-def _feast_value(value: object) -> str:
-    """As JSON in which no character of a text stands for itself: it passes through a YAML file and is split at commas before it is read."""
-    if isinstance(value, str):
-        return '"' + "".join(f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", value.encode("utf-16-be"))) + '"'
-    return json.dumps(value)
 
 
 def sample_data() -> ModuleType:
