@@ -11,7 +11,7 @@ from redis.connection import SSLConnection, parse_url
 
 def feast_redis(url: str) -> str:
     """A URL in Feast's notation: host and port, then options whose values are JSON."""
-    options: dict[str, Any] = dict(parse_url(url))
+    options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
     host, port = options.pop("host"), options.pop("port", 6379)
     if options.pop("connection_class", None) is SSLConnection:
         options["ssl"] = True

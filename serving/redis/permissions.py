@@ -28,7 +28,7 @@ async def check_permissions(client: Client) -> None:
     Raises:
         Unavailable: it may not (yet); the message names every command that is missing.
     """
-    asked = ("EVAL_RO", scripts.DENIED.source, 0, keys_of(0).health, *sorted(NEEDED))
+    asked: tuple[str | int, ...] = ("EVAL_RO", scripts.DENIED.source, 0, keys_of(0).health, *sorted(NEEDED))
     nodes: list[dict[str, Any]] = [{}]
     with unavailable():
         if isinstance(client, LinkedCluster):

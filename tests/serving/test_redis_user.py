@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
@@ -121,7 +122,7 @@ async def test_each_user_is_refused_all_that_is_not_its_business(guarded: Guarde
         *(["SHUTDOWN"], ["MONITOR"], ["SCRIPT", "FLUSH"], ["REPLICAOF", "NO", "ONE"], ["CLIENT", "LIST"]),
         *(["PUBLISH", "c", "m"], ["SUBSCRIBE", "c"], ["RENAME", evidence, stranger], ["HGETALL", stranger], ["HSET", stranger, "f", "v"]),
     ]
-    refused = {
+    refused: dict[str, list[list[Any]]] = {
         "ooml": [
             *everybody,
             ["HSET", row, "f", "v"],
@@ -138,7 +139,7 @@ async def test_each_user_is_refused_all_that_is_not_its_business(guarded: Guarde
             ["EVAL", "return 1", 0],
         ],
     }
-    allowed: dict[str, list[list[str | bytes]]] = {
+    allowed: dict[str, list[list[Any]]] = {
         "ooml": [["HMGET", row, "f"], ["HSET", evidence, "a", "1"]],
         "feast": [["HMGET", row, "f"], ["HSET", row, "f", "v"]],
     }
@@ -180,4 +181,4 @@ async def _run(command: list[str], given: dict[str, str]) -> None:
 
 def _denied(admin: redis.Redis) -> set[tuple[str, str]]:
     """Who was refused what. A client that tells its name and is refused does not mind."""
-    return {(entry["username"], entry["object"]) for entry in admin.acl_log()} - {("feast", "client|setinfo")}
+    return {(entry["username"], entry["object"]) for entry in cast(list[dict[str, str]], admin.acl_log())} - {("feast", "client|setinfo")}
