@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow check gen fmt bench bench-quick up serve clean
+.PHONY: help setup demo test test-slow test-clients check gen fmt bench bench-quick up serve clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: setup ## the tests, on real servers; under six minutes
 
 test-slow: setup ## the long fault, load and statistics tests
 	@$(BIN)/pytest -q -m slow --timeout 1800
+
+test-clients: setup ## the same cases with every client there are tools for, on real servers
+	@$(BIN)/python -m clients.conformance.run
 
 check: setup ## lint, types, layers, contract, generated code; writes nothing
 	@$(BIN)/ruff format --check .

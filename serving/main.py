@@ -118,9 +118,8 @@ def build(orders: Orders) -> Worker:
     """Put a worker together; nothing runs yet. Call it in the loop the worker will run in."""
     settings = orders.settings
     client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster, timeout_s=settings.redis_timeout_s)
-    epoch = secrets.token_hex(8)
     kept = StoreSettings(settings.event_sink, settings.outbox_limit, settings.idempotency_window_s)
-    store = RedisDecisionStore(client, epoch, kept)
+    store = RedisDecisionStore(client, kept)
     catalog = RedisCatalog(client, log.warning, timeout_s=settings.redis_timeout_s)
     readiness = Readiness(settings, client, store, catalog, loud=orders.slot == 0)
     metrics = Metrics()
@@ -144,7 +143,7 @@ def build(orders: Orders) -> Worker:
         catalog.follow(CATALOG_LOOK_S),
     ]
     if orders.slot == 0:  # one worker of a server is enough for what concerns them all
-        background += [Janitor(client, epoch, kept).run(), _measure_outbox(OutboxDepth(client), metrics)]
+        background += [Janitor(client, kept).run(), _measure_outbox(OutboxDepth(client), metrics)]
     return Worker(client, server, readiness, tuple(background))
 
 

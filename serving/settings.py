@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -20,19 +20,71 @@ PREFIX = "OOML_"
 _DATABASE = re.compile(r"(/\d{0,5})?")
 _TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _OF_THE_FEATURE_REPO = {"OOML_DATA_DIR", "OOML_FEAST_REGISTRY", "OOML_FEAST_REDIS"}
+_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE"}
 
 
 class SettingsError(Exception):
     """Settings that cannot be served with; the message lists every mistake, one a line."""
 
 
-class Settings(BaseSettings):
-    """How one server runs. Each field is the variable ``OOML_<FIELD>``; times are in seconds."""
+class CommonSettings(BaseSettings):
+    """What every process needs to know: where Redis is, how to log. Each field is the variable ``OOML_<FIELD>``; times are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     mode: Literal["development", "production"] | None = None
     """Production refuses a Redis that may lose or evict what it acknowledged; development warns. Default: development on loopback."""
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Where evidence, decisions, policies and online features lie: ``redis://[:password@]host[:port][/db]``, or ``rediss://`` for TLS,
+    whose files and checks are given by ``?ssl_ca_certs=``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``."""
+
+    redis_cluster: bool = False
+    """Whether that is a node of a Redis Cluster; it has database 0 alone."""
+
+    redis_timeout_s: float = Field(5.0, gt=0, le=60)
+    """How long one round trip to Redis may take before its connection is given up; a call with a nearer deadline waits less. A disk that is
+    slow to sync takes a second or more: see docs/redis-keys.md."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log line written."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """``auto``: text on a terminal in development, else one JSON object a line."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, url: SecretStr) -> SecretStr:
+        # All that a driver would else raise in its own words later, or pass over: it takes `/x` for database 0.
+        if (what := _wrong_with(url.get_secret_value())) is not None:
+            raise ValueError(f"must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS): {what}")
+        return url
+
+    @field_validator("redis_cluster")
+    @classmethod
+    def _redis_cluster(cls, cluster: bool, others: ValidationInfo) -> bool:
+        url = others.data.get("redis_url")
+        if cluster and url is not None and urlsplit(url.get_secret_value()).path.strip("/0"):
+            raise ValueError("a cluster has database 0 alone; leave the number out of OOML_REDIS_URL")
+        return cluster
+
+    @property
+    def production(self) -> bool:
+        """Whether weak guarantees are refused instead of warned of."""
+        return self.mode == "production"
+
+    @property
+    def redis_address(self) -> str:
+        """Host and port of Redis, without credentials: fit for logs."""
+        parts = urlsplit(self.redis_url.get_secret_value())
+        return address(parts.hostname or "", parts.port or 6379)
+
+
+_S = TypeVar("_S", bound=CommonSettings)
+
+
+class Settings(CommonSettings):
+    """How one server runs."""
 
     host: str = "127.0.0.1"
     """Address to listen on: an IP address or a name of this machine."""
@@ -57,17 +109,6 @@ class Settings(BaseSettings):
 
     reflection: bool | None = None
     """Whether callers can read the contract from the server. Default: in development."""
-
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """Where evidence, decisions, policies and online features lie: ``redis://[:password@]host[:port][/db]``, or ``rediss://`` for TLS,
-    whose files and checks are given by ``?ssl_ca_certs=``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``."""
-
-    redis_cluster: bool = False
-    """Whether that is a node of a Redis Cluster; it has database 0 alone."""
-
-    redis_timeout_s: float = Field(5.0, gt=0, le=60)
-    """How long one round trip to Redis may take before its connection is given up; a call with a nearer deadline waits less. A disk that is
-    slow to sync takes a second or more: see docs/redis-keys.md."""
 
     event_sink: Literal["none", "drained"] = "none"
     """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
@@ -105,12 +146,6 @@ class Settings(BaseSettings):
     health_timeout_s: float = Field(5.0, gt=0, le=60)
     """How long such a look may take before this server says that it does not serve; a Redis that is gone is noticed at once."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe log line written."""
-
-    log_format: Literal["auto", "json", "text"] = "auto"
-    """``auto``: text on a terminal in development, else one JSON object a line."""
-
     access_log: Literal["off", "debug", "info"] = "debug"
     """Severity of the one line written per call."""
 
@@ -119,22 +154,6 @@ class Settings(BaseSettings):
 
     metrics_port: int = Field(0, ge=0, le=65_535)
     """Port Prometheus scrapes, one for all workers; 0: no metrics are kept."""
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_url(cls, url: SecretStr) -> SecretStr:
-        # All that a driver would else raise in its own words later, or pass over: it takes `/x` for database 0.
-        if (what := _wrong_with(url.get_secret_value())) is not None:
-            raise ValueError(f"must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS): {what}")
-        return url
-
-    @field_validator("redis_cluster")
-    @classmethod
-    def _redis_cluster(cls, cluster: bool, others: ValidationInfo) -> bool:
-        url = others.data.get("redis_url")
-        if cluster and url is not None and urlsplit(url.get_secret_value()).path.strip("/0"):
-            raise ValueError("a cluster has database 0 alone; leave the number out of OOML_REDIS_URL")
-        return cluster
 
     @field_validator("feature_repo")
     @classmethod
@@ -160,12 +179,6 @@ class Settings(BaseSettings):
             return None
         return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
 
-    @property
-    def redis_address(self) -> str:
-        """Host and port of Redis, without credentials: fit for logs."""
-        parts = urlsplit(self.redis_url.get_secret_value())
-        return address(parts.hostname or "", parts.port or 6379)
-
     def in_clear(self) -> str:
         """All settings as JSON, secrets included: for the pipe to a child process, never for a log."""
         plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
@@ -183,11 +196,20 @@ def load(**overrides: object) -> Settings:
     Raises:
         SettingsError.
     """
+    return load_as(Settings, overrides)
+
+
+def load_as(kind: type[_S], overrides: Mapping[str, object]) -> _S:
+    """The same for another process' settings.
+
+    Raises:
+        SettingsError.
+    """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them
+        return kind(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
-        raise SettingsError("\n".join(_plain(e) for e in error.errors())) from None
+        raise SettingsError("\n".join(_plain(kind, e) for e in error.errors())) from None
 
 
 def check_door(settings: Settings) -> None:
@@ -214,7 +236,7 @@ def check_door(settings: Settings) -> None:
 
 def unknown_variables() -> Iterator[str]:
     """Variables of the environment that look like settings and are none: probably misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | _OF_THE_FEATURE_REPO
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _OF_THE_FEATURE_REPO | _OF_THE_EVENTS
     return (name for name in sorted(os.environ) if name.startswith(PREFIX) and name not in known)
 
 
@@ -251,7 +273,7 @@ def _wrong_with(url: str) -> str | None:
     return None
 
 
-def _plain(error: ErrorDetails) -> str:
+def _plain(kind: type[BaseSettings], error: ErrorDetails) -> str:
     """One mistake in words for whoever runs the server; a secret's value stays out of it."""
     name = str(error["loc"][0])
     text = (
@@ -261,5 +283,6 @@ def _plain(error: ErrorDetails) -> str:
         .replace("Extra inputs are not permitted", "no such setting")
         .split(", unable to parse")[0]
     )
-    secret = name not in Settings.model_fields or Settings.model_fields[name].annotation is SecretStr
+    field = kind.model_fields.get(name)
+    secret = field is None or field.annotation is SecretStr or SecretStr in get_args(field.annotation)
     return f"{PREFIX}{name.upper()}: {text}" + ("" if secret else f"; got {error['input']!r}")

@@ -26,7 +26,7 @@ def granted(user: str) -> set[str]:
 
 
 def make_users(store: Store, *more: str) -> None:
-    """Make both users, with ``more`` rules for the server's."""
+    """Make them all, with ``more`` rules for the server's."""
     for node in store.nodes if isinstance(store, Cluster) else (store,):
         with redis.Redis(host=node.host, port=node.port) as admin:
             for user, rules in DOCUMENTED.items():

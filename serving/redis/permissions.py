@@ -16,7 +16,7 @@ from serving.redis.errors import unavailable
 from serving.redis.keys import keys_of
 from serving.redis.link import LinkedCluster
 
-NEEDED = scripts.commands() | {"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "MULTI", "EXEC", "SCAN"}
+NEEDED = scripts.commands() | {"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "INFO", "MULTI", "EXEC", "SCAN"}
 """On one node; what is asked outside of scripts (GET, SET, HGET, HMGET, HGETALL, XLEN, PTTL) is asked in them too."""
 
 NEEDED_ON_A_CLUSTER = NEEDED | {"CLUSTER|SLOTS", "COMMAND"}

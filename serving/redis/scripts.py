@@ -23,9 +23,10 @@ class Call(NamedTuple):
     keys: Sequence[str | bytes]
     arguments: Sequence[Argument]
 
-    def command(self, script: tuple[str, str]) -> Command:
-        """As it is sent."""
-        return Command(self.slot, (*script, len(self.keys), *self.keys, *self.arguments))
+    def command(self, script: tuple[str, str], logs: bool) -> Command:
+        """As it is sent; to a script that logs, with the id of the process that gets it in place of the first argument."""
+        words = (*script, len(self.keys), *self.keys, *self.arguments)
+        return Command(self.slot, words, len(script) + 1 + len(self.keys) if logs else None)
 
 
 class Script:
@@ -36,6 +37,7 @@ class Script:
         self.source = "\n".join([shebang, *((_FOLDER / f"_{i}.lua").read_text() for i in includes), rest])
         # A script that writes nothing is run as such: a user who may only read Feast's rows may then name them as its keys.
         self._mode = "_RO" if "no-writes" in shebang else ""
+        self._logs = "outbox" in includes
         self._sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, link: Link, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> Any:
@@ -55,10 +57,10 @@ class Script:
         It is named by its hash; a server that does not know it (it refuses before anything happens) is sent the source.
         """
         named = ("EVALSHA" + self._mode, self._sha)
-        answers = await link.ask([*(call.command(named) for call in calls), *beside])
+        answers = await link.ask([*(call.command(named, self._logs) for call in calls), *beside])
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            told = await link.ask([calls[place].command(("EVAL" + self._mode, self.source)) for place in unknown])
+            told = await link.ask([calls[place].command(("EVAL" + self._mode, self.source), self._logs) for place in unknown])
             for place, answer in zip(unknown, told, strict=True):
                 answers[place] = answer
         return answers

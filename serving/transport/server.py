@@ -38,6 +38,8 @@ class ServerOptions:
         reflection: whether the contract can be read from the server.
         max_connection_age_s: age at which a connection is asked to reconnect.
         connection_grace_s: how long calls on such a connection may still take.
+        keepalive_s: silence after which a client is asked whether it is there.
+        keepalive_timeout_s: how long it may take to say so.
         tls: files to speak TLS with; None: in clear.
     """
 
@@ -46,6 +48,8 @@ class ServerOptions:
     reflection: bool = True
     max_connection_age_s: float = 300.0
     connection_grace_s: float = 30.0
+    keepalive_s: float = 30.0
+    keepalive_timeout_s: float = 10.0
     tls: TlsFiles | None = None
 
 
@@ -145,8 +149,9 @@ def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", round(options.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(options.connection_grace_s * 1000)),
         # A peer that vanished without a word is noticed; a client may ask as often without being cut off.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", round(options.keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(options.keepalive_timeout_s * 1000)),
+        ("grpc.http2.ping_timeout_ms", round(options.keepalive_timeout_s * 1000)),  # what gRPC's core really goes by
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ]

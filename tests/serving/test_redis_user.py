@@ -22,7 +22,7 @@ from cli.up import ROOT, feast_environment, sample_data
 from serving.redis.permissions import NEEDED
 from tests.certificates import Authority
 from tests.redis_users import DOCUMENTED, PASSWORD, granted, make_users, with_tls
-from tests.serving.server import OOML, becomes, environment, health, serving
+from tests.serving.server import OOML, becomes, environment, health, publish_toy, score, serving
 from tests.serving.waiting import eventually
 
 TAKE_DOWN = """
@@ -114,9 +114,28 @@ async def test_over_tls_as_the_documented_users_all_works_from_features_to_forge
         assert {name.upper() for name in granted("feast")} <= {name.removeprefix("cmdstat_").upper() for name in admin.info("commandstats")}
 
 
+async def test_events_are_moved_by_a_user_who_knows_the_outbox_alone(guarded: Guarded, tmp_path: Path) -> None:
+    publish_toy(guarded.server, tmp_path)
+    settings = {"redis_url": guarded.url("ooml"), "event_sink": "drained"}
+    async with serving(guarded.server, tmp_path, **settings) as server, server.channel() as channel:
+        for _ in range(3):
+            await score(channel)
+    with guarded.admin() as admin, (tmp_path / "sink.log").open("w") as log:
+        (outbox,) = admin.scan_iter("ooml:{*}:out")
+        assert admin.xlen(outbox) == 3
+        given = environment(redis_url=guarded.url("events"), event_table=tmp_path / "events")
+        sink = subprocess.Popen([*OOML, "sink"], env=given, stderr=log)  # noqa: ASYNC220  starting takes no time
+        try:
+            await eventually(lambda: admin.xlen(outbox) == 0, 30, "events kept")
+        finally:
+            sink.terminate()
+            sink.wait(20)
+        assert _denied(admin) == {("ooml", "config|get")}
+
+
 async def test_each_user_is_refused_all_that_is_not_its_business(guarded: Guarded) -> None:
     row = b"\x01\0\0\0\x02\0\0\0\x07\0\0\0user_id\x02\0\0\0\x01\0\0\0uooml"
-    evidence, stranger = "ooml:{3}:ev:n:s", "session:1:ooml"
+    outbox, evidence, stranger = "ooml:{3}:out", "ooml:{3}:ev:n:s", "session:1:ooml"
     everybody = [
         *(["FLUSHALL"], ["FLUSHDB"], ["KEYS", "*"], ["CONFIG", "GET", "*"], ["CONFIG", "SET", "appendonly", "no"], ["ACL", "LIST"]),
         *(["SHUTDOWN"], ["MONITOR"], ["SCRIPT", "FLUSH"], ["REPLICAOF", "NO", "ONE"], ["CLIENT", "LIST"]),
@@ -139,9 +158,17 @@ async def test_each_user_is_refused_all_that_is_not_its_business(guarded: Guarde
             ["EVAL", "return 1", 0],
         ],
     }
+    refused["events"] = [
+        *everybody,
+        ["HGETALL", evidence],
+        ["HGETALL", row],
+        ["HSET", "ooml:policies", "toy", "{}"],
+        ["XADD", outbox, "*", "f", "v"],
+    ]
     allowed: dict[str, list[list[Any]]] = {
         "ooml": [["HMGET", row, "f"], ["HSET", evidence, "a", "1"]],
         "feast": [["HMGET", row, "f"], ["HSET", row, "f", "v"]],
+        "events": [["XLEN", outbox], ["HGETALL", "ooml:policies"]],
     }
     for name, commands in refused.items():
         with guarded.user(name) as client:

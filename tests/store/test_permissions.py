@@ -19,7 +19,7 @@ from serving.redis.permissions import NEEDED, check_permissions
 from tests.redis_users import PASSWORD, make_users
 from tests.servers import Cluster, Store
 from tests.store.build import policy
-from tests.store.conftest import EPOCH, on_redis
+from tests.store.conftest import on_redis
 
 ON_A_CLUSTER = ("+cluster|slots", "+command")
 
@@ -48,7 +48,7 @@ async def test_the_documented_user_can_do_all_that_a_store_does(clean_store: Sto
             await at.reward(summed, opened, 1.0, reward)
         assert (await at.sums(summed, scope="s"))["count"] == 1
         await at.open(idle, scope="idle")
-        assert await Janitor(client, EPOCH).walk() == 1
+        assert await Janitor(client).walk() == 1
         assert await OutboxDepth(client, at_once=256).look() > 0
         await at.store.forget(summed.spec.name, [summed.namespace], ScopeId("s"))
         assert (await at.sums(summed, scope="s"))["count"] == 0
