@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from serving.transport import encode, parse, render
 from serving.transport.admission import CALLER, Admission, forbidden
 from serving.transport.calls import Calls
 from serving.transport.gather import Gatherer
+from serving.transport.replies import Replies
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -84,48 +84,49 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         self, requests: AsyncIterator[pb.ScoreStreamRequest], context: Context
     ) -> None:
         """Score requests as they come, until their sender is done or the server drains."""
-        places = asyncio.Semaphore(STREAM_WIDTH)
-        unwritten: deque[bytes] = deque()
-        writing = False
+        replies = Replies(context.write, STREAM_WIDTH)
         malformed: DecodeError | None = None
-
-        async def reply(item: pb.ScoreStreamRequest) -> None:
-            nonlocal writing
-            unwritten.append(await self._stream_response(item, context))
-            if writing:  # gRPC writes one message after the other: whoever is at it takes this along
-                return
-            writing = True
-            try:
-                while unwritten:
-                    await context.write(unwritten.popleft())
-                    places.release()
-            finally:
-                writing = False
-
-        async with asyncio.TaskGroup() as replies, self._calls.until_drained():
-            async for item in requests:
-                if isinstance(item, DecodeError):
-                    malformed = item
-                    break
-                await places.acquire()
-                replies.create_task(reply(item))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(replies.write())
+                async with self._calls.until_drained():
+                    async for item in requests:
+                        if isinstance(item, DecodeError):
+                            malformed = item
+                            break
+                        await replies.take_place()
+                        self._score_one(item, replies, context)
+                replies.complete()
+        finally:
+            replies.abandon()
+            self._scores.left()
         if malformed is not None:
             raise malformed
         self._calls.check_draining()
 
-    async def _stream_response(self, item: pb.ScoreStreamRequest, context: Context) -> bytes:
+    def _score_one(self, item: pb.ScoreStreamRequest, replies: Replies, context: Context) -> None:
+        """Begin with one request of a stream, and put its reply among the others once it is known."""
         remaining_s = context.time_remaining()
-        allotted_s = self._calls.allotted_s(None)
-        answer = await self._calls.answer(
-            "ScoreStream",
-            item.request.policy,
-            allotted_s if remaining_s is None else min(allotted_s, remaining_s),
+        request, sequence, allotted_s = item.request, item.sequence, self._calls.allotted_s(None)
+
+        def score() -> asyncio.Future[bytes]:
             # As if it were a call of its own: whoever may no longer call, or too often, hears of it on an open stream too.
-            lambda: self._admission.begin(SCORE_STREAM, context, item.request, partial(self._scores.ask, item.request)),
-        )
-        if isinstance(answer, Status):
-            return pb.ScoreStreamResponse(sequence=item.sequence, error=answer).SerializeToString()
-        return pb.ScoreStreamResponse(sequence=item.sequence).SerializeToString() + _STREAMED(answer)
+            try:
+                answer = asyncio.ensure_future(self._admission.begin(SCORE_STREAM, context, request, partial(self._scores.put, request)))
+            except Exception as error:
+                answer = _failed(error)
+            replies.owe(answer)
+            return answer
+
+        def reply(answer: bytes | Status | None) -> None:
+            if isinstance(answer, bytes):
+                replies.put(pb.ScoreStreamResponse(sequence=sequence).SerializeToString() + _STREAMED(answer))
+            elif answer is not None:
+                replies.put(pb.ScoreStreamResponse(sequence=sequence, error=answer).SerializeToString())
+                self._scores.left()
+
+        within_s = allotted_s if remaining_s is None else min(allotted_s, remaining_s)
+        self._calls.follow("ScoreStream", request.policy, within_s, score, reply)
 
     def _prepare(self, request: pb.ScoreRequest) -> Asked:
         return self._service.prepare(parse.score(request))

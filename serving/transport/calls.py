@@ -123,28 +123,48 @@ class Calls:
             remaining_s: until the caller's deadline; None without one.
             work: begun at most once.
         """
-        began = perf_counter()  # the loop's own clock may count whole milliseconds
-        policy = policy if policy and self._served(policy) else ""
-        self._observer.began()
-        code, answer = "CANCELLED", None
-        entered = not self._drain.ended and self._in_flight < self._limits.max_in_flight
+        call = _Call(self, method, policy)
+        answer: T | Status | None = call.refusal
         try:
-            if entered:
-                self._enter(+1, 0)
-                answer = await self.attempt(method, WORK * self.allotted_s(remaining_s), work)
-            else:
-                answer = status_of(Draining() if self._drain.ended else TooManyInFlight(self._limits.max_in_flight))
-            code = code_of(answer).name if isinstance(answer, Status) else "OK"
+            if call.refusal is not None:
+                return call.refusal
+            answer = await self.attempt(method, WORK * self.allotted_s(remaining_s), work)
             return answer
         finally:
-            if entered:
-                self._enter(-1, 0)
-            duration_s = perf_counter() - began
-            self._observer.ended(method, policy, code, duration_s)
-            if self._limits.access_log != "off":
-                message = answer.message if isinstance(answer, Status) else None
-                level, caller = _LEVELS[self._limits.access_log], CALLER.get().id  # set by the work, in this very task
-                log.log(level, "call", method=method, policy=policy, code=code, ms=_ms(duration_s), error=message, caller=caller)
+            call.end(answer)
+
+    def follow(
+        self,
+        method: str,
+        policy: str,
+        remaining_s: float | None,
+        work: Callable[[], asyncio.Future[T]],
+        tell: Callable[[T | Status | None], None],
+    ) -> None:
+        """`answer` for work that is a future, without a task that waits for it.
+
+        Args:
+            work: cancelled when its time is over; whoever asked for it may cancel it too.
+            tell: told once, now or later, of what `answer` would return; of None if whoever asked cancelled the work.
+        """
+        call = _Call(self, method, policy)
+        allotted_s = WORK * self.allotted_s(remaining_s)
+        if call.refusal is None and allotted_s < LEAST_S:
+            call.refusal = status_of(OutOfTime())
+        if call.refusal is not None:
+            call.end(call.refusal)
+            tell(call.refusal)
+            return
+        future = work()
+        limit = self._deadlines.limit(future, allotted_s)
+
+        def done(future: asyncio.Future[T]) -> None:
+            limit.lift()
+            outcome = None if future.cancelled() and not limit.reached else self.outcome(method, future)
+            call.end(outcome)
+            tell(outcome)
+
+        future.add_done_callback(done)
 
     async def attempt(self, method: str, timeout_s: float, work: Callable[[], Awaitable[T]]) -> T | Status:
         """Do work within a time: what it returns, or the status of what went wrong. Raises only when cancelled."""
@@ -219,6 +239,48 @@ class Calls:
             self._idle.clear()
         else:
             self._idle.set()
+
+    def _refusal(self) -> Status | None:
+        if self._drain.ended:
+            return status_of(Draining())
+        if self._in_flight >= self._limits.max_in_flight:
+            return status_of(TooManyInFlight(self._limits.max_in_flight))
+        return None
+
+    def _ended(self, method: str, policy: str, answer: object, duration_s: float) -> None:
+        message = None
+        if answer is None:
+            code = "CANCELLED"
+        elif isinstance(answer, Status):
+            code, message = code_of(answer).name, answer.message
+        else:
+            code = "OK"
+        self._observer.ended(method, policy, code, duration_s)
+        if self._limits.access_log != "off":
+            level, caller = _LEVELS[self._limits.access_log], CALLER.get().id  # who that is, its work has told
+            log.log(level, "call", method=method, policy=policy, code=code, ms=_ms(duration_s), error=message, caller=caller)
+
+
+class _Call:
+    """One call from when it comes in to its answer: counted if it may enter, else refused; told of in any case."""
+
+    __slots__ = ("_began", "_calls", "_entered", "_method", "_policy", "refusal")
+
+    def __init__(self, calls: Calls, method: str, policy: str) -> None:
+        self._began = perf_counter()  # the loop's own clock may count whole milliseconds
+        self._calls, self._method = calls, method
+        self._policy = policy if policy and calls._served(policy) else ""
+        calls._observer.began()
+        self.refusal = calls._refusal()
+        self._entered = self.refusal is None
+        if self._entered:
+            calls._enter(+1, 0)
+
+    def end(self, answer: object) -> None:
+        """It is answered, or (None) its caller has left."""
+        if self._entered:
+            self._calls._enter(-1, 0)
+        self._calls._ended(self._method, self._policy, answer, perf_counter() - self._began)
 
 
 def _late() -> Unavailable:

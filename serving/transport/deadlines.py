@@ -14,14 +14,18 @@ class Deadlines:
     """All work of one event loop that is bounded in time. A timer each (`asyncio.timeout`) would take three times as long."""
 
     def __init__(self) -> None:
-        self._due: dict[int, set[Bound]] = {}
+        self._due: dict[int, set[Bound | Limit]] = {}
 
     def within(self, seconds: float) -> Bound:
         """A block of code that may take so long. When it takes longer it is cancelled where it waits, and raises TimeoutError."""
         return Bound(self, seconds)
 
-    def add(self, bound: Bound, seconds: float) -> int:
-        """Watch a block; the tick at which it is cut off."""
+    def limit(self, future: asyncio.Future[Any], seconds: float) -> Limit:
+        """A future that may take so long, and is cancelled when it takes longer."""
+        return Limit(self, future, seconds)
+
+    def add(self, bound: Bound | Limit, seconds: float) -> int:
+        """Watch something; the tick at which it is cut off."""
         loop = asyncio.get_running_loop()
         tick = int((loop.time() + seconds) / TICK_S) + 1
         due = self._due.get(tick)
@@ -31,8 +35,8 @@ class Deadlines:
         due.add(bound)
         return tick
 
-    def drop(self, bound: Bound, tick: int) -> None:
-        """Watch a block no more."""
+    def drop(self, bound: Bound | Limit, tick: int) -> None:
+        """Watch it no more."""
         due = self._due.get(tick)
         if due is not None:
             due.discard(bound)
@@ -68,3 +72,23 @@ class Bound:
         """Its time is over."""
         self._cut = True
         self._task.cancel()
+
+
+class Limit:
+    """See `Deadlines.limit`."""
+
+    __slots__ = ("_deadlines", "_future", "_tick", "reached")
+
+    def __init__(self, deadlines: Deadlines, future: asyncio.Future[Any], seconds: float) -> None:
+        self._deadlines = deadlines
+        self._future = future
+        self.reached = False
+        self._tick = deadlines.add(self, seconds)
+
+    def lift(self) -> None:
+        """The future is done; what cuts it off need not watch any more."""
+        self._deadlines.drop(self, self._tick)
+
+    def cut(self) -> None:
+        """Its time is over."""
+        self.reached = self._future.cancel()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.transport.deadlines import TICK_S, Bound, Deadlines
+from serving.transport.deadlines import TICK_S, Bound, Deadlines, Limit
 
 LONG = 3600.0
 SHORT = 0.02
@@ -40,7 +40,7 @@ def cancellations() -> int:
     return task.cancelling()
 
 
-def watched(deadlines: Deadlines) -> list[Bound]:
+def watched(deadlines: Deadlines) -> list[Bound | Limit]:
     return [bound for due in deadlines._due.values() for bound in due]
 
 
@@ -253,3 +253,23 @@ async def test_nothing_is_left_of_work_that_is_over(deadlines: Deadlines) -> Non
     del tasks
     gc.collect()
     assert [task for task in ended if task() is not None] == []
+
+
+async def test_a_future_is_cancelled_when_its_time_is_over_and_says_that_it_was_that(deadlines: Deadlines) -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    limit = deadlines.limit(future, SHORT)
+    with pytest.raises(asyncio.CancelledError):
+        await future
+    assert limit.reached
+
+
+async def test_a_future_that_is_done_in_time_or_cancelled_by_others_did_not_reach_its_limit(deadlines: Deadlines) -> None:
+    done, cancelled = (asyncio.get_running_loop().create_future() for _ in range(2))
+    limits = [deadlines.limit(future, SHORT) for future in (done, cancelled)]
+    done.set_result(None)
+    cancelled.cancel()
+    for limit in limits:
+        limit.lift()
+    assert watched(deadlines) == []
+    assert await nothing_left(deadlines)
+    assert [limit.reached for limit in limits] == [False, False]

@@ -109,6 +109,21 @@ async def test_a_caller_who_leaves_takes_the_stream_along(here: World) -> None:
         await call.read()
 
 
+async def test_requests_beyond_what_the_server_handles_are_refused_one_by_one() -> None:
+    async with world(Limits(max_in_flight=1)) as here:
+        here.obstacles.open.clear()
+        call = here.bandit.ScoreStream()
+        await call.write(item(1))
+        await here.obstacles.until_waiting(1)
+        await call.write(item(2))
+        refused = await _read(call)
+        assert (refused.sequence, read_status(refused.error).reason) == (2, "TOO_MANY_IN_FLIGHT")
+        here.obstacles.open.set()
+        assert (await _read(call)).HasField("response")
+        await call.done_writing()
+        assert await call.read() is EOF
+
+
 async def _read(call: Any) -> pb.ScoreStreamResponse:
     reply = await call.read()
     assert isinstance(reply, pb.ScoreStreamResponse)
