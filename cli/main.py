@@ -6,6 +6,7 @@ import typer
 
 from cli.apply import apply
 from cli.demo import demo
+from cli.keys import app as keys
 from cli.serve import serve
 from cli.up import command as up
 
@@ -29,3 +30,4 @@ app.command()(demo)
 app.command(name="up")(up)
 app.command()(serve)
 app.command()(apply)
+app.add_typer(keys, name="keys")

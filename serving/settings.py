@@ -41,6 +41,25 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=256)
     """Serving processes; all of them listen on the one port."""
 
+    auth: Literal["auto", "required", "off"] = "auto"
+    """Whether calls need a credential: an API key (`ooml keys make`) or a token. ``auto``: on any address but loopback, and wherever
+    OOML_JWT_JWKS_FILE is set. Say ``required`` behind a proxy on this machine. Health checks never need one."""
+
+    jwt_issuer: str | None = Field(None, min_length=1)
+    """Issuer (``iss``) of the JSON Web Tokens that are good."""
+
+    jwt_audience: str | None = Field(None, min_length=1)
+    """Audience (``aud``) they must be for."""
+
+    jwt_jwks_file: Path | None = Field(None, validate_default=True)
+    """JWKS file of that issuer's public keys (RS256, ES256 or EdDSA), read again when it changes. None: API keys alone are good."""
+
+    jwt_role_claim: str = Field("role", min_length=1)
+    """Claim of a token that holds its role: reader, writer or admin. Its policies are in the claim ``policies``: "*" or a list of names."""
+
+    jwt_rate: float = Field(0.0, ge=0, le=1e6)
+    """Requests per second of each token's subject, a second's worth at once at most; 0: no limit."""
+
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """Where evidence, decisions, policies and online features lie: ``redis://[:password@]host[:port][/db]``, or ``rediss://`` for TLS,
     whose files and checks are given by ``?ssl_ca_certs=``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``."""
@@ -119,6 +138,22 @@ class Settings(BaseSettings):
             raise ValueError("a cluster has database 0 alone; leave the number out of OOML_REDIS_URL")
         return cluster
 
+    @field_validator("jwt_jwks_file")
+    @classmethod
+    def _jwt(cls, file: Path | None, others: ValidationInfo) -> Path | None:
+        given = [others.data.get("jwt_issuer"), others.data.get("jwt_audience"), file]
+        if any(given) and not all(given):
+            raise ValueError("goes together with OOML_JWT_ISSUER and OOML_JWT_AUDIENCE: set all three, or none")
+        if file is None:
+            return None
+        from serving.access.tokens import BadJwks, read_jwks  # what it imports takes as long as all of the settings
+
+        try:
+            read_jwks(file)
+        except BadJwks as bad:
+            raise ValueError(str(bad)) from None
+        return file.absolute()
+
     @field_validator("feature_repo")
     @classmethod
     def _feature_repo(cls, folder: Path | None) -> Path | None:
@@ -130,6 +165,13 @@ class Settings(BaseSettings):
     def production(self) -> bool:
         """Whether weak guarantees are refused instead of warned of."""
         return self.mode == "production" if self.mode else not is_loopback(self.host)
+
+    @property
+    def asks_for_credentials(self) -> bool:
+        """Whether calls need a credential."""
+        if self.auth == "auto":
+            return not is_loopback(self.host) or self.jwt_jwks_file is not None
+        return self.auth == "required"
 
     @property
     def redis_address(self) -> str:

@@ -78,7 +78,7 @@ def parse_credential(text: str) -> tuple[KeyId, str] | None:
 
 
 def opens(key: Key | None, secret: str) -> bool:
-    """Whether a secret is a key's. Takes as long for a key that does not exist (None), and whatever the secret has in common with the real one."""
+    """Whether a secret is a key's. Takes as long when there is no such key (None), and whatever it has in common with the real one."""
     same = hmac.compare_digest(_digest(secret), _NOBODYS if key is None else key.digest)
     return same and key is not None
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from policies.types import Namespace, PolicyName
+from serving.following import Report, follow
 from serving.ports import PublishedPolicy, Unavailable
 from serving.redis.connect import Client
-from serving.following import Report, follow
 from serving.redis.published import load, revisions
 from serving.versions import Problem, Published
 

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
 from serving.access.keys import Key, KeyId, from_json, to_json
+from serving.following import Report, follow
 from serving.ports import Unavailable
 from serving.redis.connect import Client
 from serving.redis.errors import unavailable
-from serving.following import Report, follow
 from serving.redis.link import Command, slot_of
 from serving.redis.scripts import PUBLISH
 
@@ -58,6 +58,8 @@ async def change(client: Client, edit: Callable[[Mapping[KeyId, Key]], list[Key]
     while True:
         now = await load(client)
         put = edit(now.keys)
+        if not put:
+            return put
         words = [word for key in put for word in (key.id, to_json(key))]
         with unavailable():
             if await PUBLISH.run(client, [KEYS], [now.revision, *words]) >= 0:

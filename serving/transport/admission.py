@@ -48,7 +48,9 @@ def asking_for_credentials(doorman: Doorman, before: Gate) -> Gate:
 
 def forbidden(policy: str) -> PolicyNotAllowed:
     """What to tell a caller who may not work with a policy, be there one of that name or not."""
-    return PolicyNotAllowed(f"this credential does not allow the policy {policy!r}" if policy else "this credential does not allow all policies")
+    return PolicyNotAllowed(
+        f"this credential does not allow the policy {policy!r}" if policy else "this credential does not allow all policies"
+    )
 
 
 class Admission:

@@ -111,6 +111,7 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
 
         def score() -> asyncio.Future[bytes]:
             # As if it were a call of its own: whoever may no longer call, or too often, hears of it on an open stream too.
+            answer: asyncio.Future[bytes]
             try:
                 answer = asyncio.ensure_future(self._admission.begin(SCORE_STREAM, context, request, partial(self._scores.put, request)))
             except Exception as error:
@@ -148,7 +149,9 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
     async def _scored(self, method: str, requests: Iterable[pb.ScoreRequest], context: Context) -> list[bytes | Status]:
         """What each request of a batch gets, in order."""
         caller = CALLER.get()
-        answers = [self._scores.put(request) if caller.allows(request.policy) else _failed(forbidden(request.policy)) for request in requests]
+        answers = [
+            self._scores.put(request) if caller.allows(request.policy) else _failed(forbidden(request.policy)) for request in requests
+        ]
         try:
             async with asyncio.timeout(BATCH_WORK * self._calls.allotted_s(context.time_remaining())):
                 for answer in answers:

@@ -37,7 +37,9 @@ class OutOfTime(Refused):
 class Unauthenticated(Refused):
     """Credentials are missing or wrong. Which of it, callers are not told."""
 
-    def __init__(self, message: str = "send a credential that is good now, as `authorization: Bearer CREDENTIAL`", why: str = "missing") -> None:
+    def __init__(
+        self, message: str = "send a credential that is good now, as `authorization: Bearer CREDENTIAL`", why: str = "missing"
+    ) -> None:
         super().__init__(message)
         self.why = why
 

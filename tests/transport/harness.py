@@ -26,8 +26,8 @@ from serving.resolve import resolve
 from serving.service.bandit import BanditService
 from serving.service.deciding import Sources
 from serving.service.policies import PolicyService
-from serving.transport.calls import Limits
 from serving.transport.admission import Gate
+from serving.transport.calls import Limits
 from serving.transport.server import GrpcServer, ServerOptions
 
 START_S = 1_700_000_000
