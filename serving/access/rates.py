@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 
 LEASE_S = 0.1
 """How long leased tokens may be spent: what one worker holds, the others lack."""
+LULL_S = 0.025
+"""How long a worker refuses a caller whose bucket was empty before it looks again, unless the bucket would overflow meanwhile."""
 MOST_METERS = 10_000
 """Callers whose lease is remembered; the token of an issuer may name any number of them."""
 
@@ -60,6 +62,7 @@ class Meter:
         self._allowances = allowances
         self._clock = clock
         self._most = max(1, min(rate.burst, int(rate.per_s * LEASE_S)))
+        self._lull_s = min(LULL_S, 0.5 * rate.burst / rate.per_s)
         self._step = 1
         self._left, self._until = 0, -math.inf
         self._dry, self._dry_until = 0, -math.inf
@@ -92,8 +95,9 @@ class Meter:
             granted, wait_s = await self._allowances.lease(self._caller, self.rate, cost, max(cost, self._step), back)
             if granted:
                 self._left, self._until = granted - cost, now + LEASE_S
-            else:
-                self._dry, self._dry_until = cost, now + wait_s
+                return 0.0
+            wait_s = max(wait_s, self._lull_s)
+            self._dry, self._dry_until = cost, now + wait_s
             return wait_s
 
 
