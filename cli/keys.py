@@ -41,7 +41,9 @@ def make(
     rate: Annotated[
         float, typer.Option(help="Requests per second, over all servers together; 0 for no limit. Items of a batch count.")
     ] = 0.0,
-    burst: Annotated[int | None, typer.Option(min=1, help="Requests at once, after a rest. Default: a second's worth.")] = None,
+    burst: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000_000, help="Requests at once, after a rest. Default: a second's worth.")
+    ] = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Make a key. The credential goes to stdout, this once: only a digest of it is kept. Running servers take it up within two seconds.
