@@ -13,6 +13,8 @@ from features.transforms import TRANSFORMS
 from policies.remember import remembered
 from policies.types import Floats, Ints
 
+NO_VIEW = 255
+
 Input = str | tuple[int, int]
 """Where a transform's input comes from: a name the request gives, or (view, column)."""
 
@@ -29,6 +31,7 @@ class Program:
         copied: per view the features it stores and the columns they are.
         computed: feature, function and inputs of each transform in use.
         dependents: per view (F,) whether the feature comes from it, copied or computed.
+        sources: (F,) bytes: the view that the feature comes from; `NO_VIEW` where it comes from none, or from several.
         labels: name, view and column of each string feature.
     """
 
@@ -39,6 +42,7 @@ class Program:
     copied: tuple[tuple[Ints, Ints], ...]
     computed: tuple[tuple[int, Callable[..., Floats], tuple[Input, ...]], ...]
     dependents: tuple[NDArray[np.bool_], ...]
+    sources: bytes
     labels: tuple[tuple[str, int, int], ...]
 
 
@@ -83,5 +87,6 @@ def program_of(plan: Plan) -> Program:
         copied=tuple(copied),
         computed=tuple(computed),
         dependents=tuple(dependents),
+        sources=bytes(int(of.argmax()) if of.sum() == 1 else NO_VIEW for of in dependents.T),
         labels=tuple((f.name, *place[f.view, f.column]) for f in plan.features if f.dtype == "string" and f.view is not None),
     )

@@ -80,12 +80,16 @@ class FeatureTable:
         names: (F,) of the columns of ``x``: the plan's vector.
         x: (K, F) float64, NaN where absent.
         status: (K, F) uint8: PRESENT, MISSING or EXPIRED.
+        moments: (K, V) event time of each view's row, in seconds since the epoch; NaN where the store has none.
+        sources: (F,) bytes: the view that each feature comes from; `features.program.NO_VIEW`: none, or several.
         labels: values of the string features by name: (K,) each, None where absent.
     """
 
     names: tuple[str, ...]
     x: Floats
     status: NDArray[np.uint8]
+    moments: Floats
+    sources: bytes
     labels: Mapping[str, Sequence[str | None]]
 
 
@@ -177,7 +181,12 @@ def assemble(plan: Plan, slates: Sequence[Slate]) -> FeatureTable:
     for view_rows, dependents in zip(stored, program.dependents, strict=True):
         if view_rows.expired is not None:
             status[absent & view_rows.expired[:, None] & dependents] = EXPIRED
-    return FeatureTable(program.names, x, status, {name: stored[v].strings[column] for name, v, column in program.labels})
+    moments = np.empty((len(x), len(stored)))
+    for v, view_rows in enumerate(stored):
+        moments[:, v] = view_rows.moments
+    moments *= 1e-6
+    labels = {name: stored[v].strings[column] for name, v, column in program.labels}
+    return FeatureTable(program.names, x, status, moments, program.sources, labels)
 
 
 class _Stored(NamedTuple):
@@ -185,11 +194,13 @@ class _Stored(NamedTuple):
 
     Args:
         numbers: (C, K) its columns, NaN where null, absent, expired, or a string.
+        moments: (K,) event times of the rows, in microseconds; NaN where there is none.
         expired: (K,) whether the row is; None when none is.
         strings: (K,) per column that holds strings, by its index.
     """
 
     numbers: Floats
+    moments: Floats
     expired: NDArray[np.bool_] | None
     strings: Mapping[int, Sequence[str | None]]
 
@@ -205,9 +216,10 @@ def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, texts: t
         uses += [before + use for use in used] if before else used
         rows += slate.rows[first:end]
         rows_of.append(end - first)
-    moments, *columns = zip(*rows, strict=True)
+    stamps, *columns = zip(*rows, strict=True)
     now = np.rint(times * 1e6)
-    age = (now if len(slates) == 1 else now.repeat(rows_of)) - decode_moments(moments)
+    moments = decode_moments(stamps)
+    age = (now if len(slates) == 1 else now.repeat(rows_of)) - moments
     known = age >= 0.0
     late = None
     if view.ttl_s is not None:
@@ -226,9 +238,9 @@ def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, texts: t
     if np.count_nonzero(known) < len(rows):
         numbers[:, ~known] = math.nan
     if len(uses) == len(rows) and uses == list(range(len(rows))):
-        return _Stored(numbers, late, strings)
+        return _Stored(numbers, moments, late, strings)
     places: Ints = np.array(uses)
-    return _Stored(numbers[:, places], None if late is None else late[places], strings)
+    return _Stored(numbers[:, places], moments[places], None if late is None else late[places], strings)
 
 
 def _sent(name: str, slates: Sequence[Slate]) -> Iterator[tuple[Mapping[str, float], float]]:

@@ -1,6 +1,6 @@
-"""Generates gen/ from the contract: messages, services, and their type stubs.
+"""Generates Python from the contract, for the server and for its Python client: messages, services, and their type stubs.
 
-``--check`` writes nothing and fails, with a diff, when gen/ is out of date.
+``--check`` writes nothing and fails, with a diff, when a folder is out of date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROTOS = Path(__file__).resolve().parent
-GEN = PROTOS.parent / "gen"
+ROOT = PROTOS.parent
+OUTPUTS = (ROOT / "gen", ROOT / "clients" / "python" / "src")
+"""Folders that the package is generated under."""
 PACKAGE = Path("ooml/bandit/v1")
 
 
@@ -52,11 +54,12 @@ def generate(target: Path) -> None:
 
 
 def drift(expected: Path, actual: Path) -> Iterator[str]:
-    """Lines of a diff that would make the second folder equal to the first; none when it is."""
-    want, have = _texts(expected), _texts(actual)
+    """Lines of a diff that would make the package under the second folder equal to that under the first; none when it is."""
+    want, have = _texts(expected / PACKAGE), _texts(actual / PACKAGE)
+    folder = (actual / PACKAGE).relative_to(ROOT)
     for name in sorted(want.keys() | have.keys()):
         before, after = have.get(name, "").splitlines(keepends=True), want.get(name, "").splitlines(keepends=True)
-        yield from difflib.unified_diff(before, after, f"gen/{name}", f"gen/{name} as generated")
+        yield from difflib.unified_diff(before, after, f"{folder}/{name}", f"{folder}/{name} as generated")
 
 
 def _texts(folder: Path) -> dict[str, str]:
@@ -66,16 +69,17 @@ def _texts(folder: Path) -> dict[str, str]:
 def main() -> int:
     """Generate, or with ``--check`` compare."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--check", action="store_true", help="write nothing; fail with a diff when gen/ differs")
+    arguments.add_argument("--check", action="store_true", help="write nothing; fail with a diff when a folder differs")
     if not arguments.parse_args().check:
-        generate(GEN)
+        for output in OUTPUTS:
+            generate(output)
         return 0
     with tempfile.TemporaryDirectory() as fresh:
         generate(Path(fresh))
-        difference = list(drift(Path(fresh), GEN))
+        difference = [line for output in OUTPUTS for line in drift(Path(fresh), output)]
     sys.stdout.writelines(difference)
     if difference:
-        print("gen/ is not what protos/ give: run `make gen`", file=sys.stderr)
+        print("generated code is not what protos/ give: run `make gen`", file=sys.stderr)
     return int(bool(difference))
 
 

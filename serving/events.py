@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policies.types import ArmId, DecisionId, Floats, Namespace, PolicyName, PolicyVersion, ScopeId
-from serving.ports import Decision, RewardStatus
+from serving.ports import Decision, Inputs, RewardStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class DecisionMade:
         deadline_us: end of its window; None while deferred.
         generation: how often its scope had been forgotten.
         body_hash: of the request; empty without a request_id.
+        inputs: what it was made from; None when not known.
     """
 
     decision: Decision
@@ -28,6 +29,7 @@ class DecisionMade:
     deadline_us: int | None
     generation: int
     body_hash: bytes
+    inputs: Inputs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class LogEntry:
     """What one commit logged.
 
     Args:
-        epoch: changes when a shard's log began anew.
+        epoch: id of the process that wrote; another begins with each restart and fail-over, for it may have lost the end of the last.
         seq: 1, 2, 3 … per shard and epoch, without gaps.
         namespace: empty for `ScopeForgotten`, which means all of a policy's.
         scope: whose commit it was.

@@ -9,10 +9,10 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
-from serving.settings import Settings
+from serving.settings import CommonSettings
 
 
-def configure(settings: Settings, process: str, stream: TextIO | None = None) -> None:
+def configure(settings: CommonSettings, process: str, stream: TextIO | None = None) -> None:
     """Set up logging of this process; once, first thing.
 
     Args:

@@ -19,6 +19,7 @@ import uvloop
 
 from policies.types import PolicyName
 from serving import child, logs
+from serving.certificates import BadCertificates
 from serving.child import Orders
 from serving.door import Door
 from serving.health import watch_health
@@ -86,6 +87,9 @@ async def serve(orders: Orders) -> int:
     except UnsafeStore as refused:
         log.critical("refusing to serve", reason=str(refused))
         code = child.REFUSED
+    except BadCertificates as bad:  # not REFUSED: whoever writes the files may be done when we are started again
+        log.critical("cannot listen", reason=str(bad))
+        code = 1
     log.info("draining")
     await worker.server.drain()
     await asyncio.sleep(settings.drain_notice_s)
@@ -116,9 +120,8 @@ def build(orders: Orders) -> Worker:
     """Put a worker together; nothing runs yet. Call it in the loop the worker will run in."""
     settings = orders.settings
     client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster, timeout_s=settings.redis_timeout_s)
-    epoch = secrets.token_hex(8)
     kept = StoreSettings(settings.event_sink, settings.outbox_limit, settings.idempotency_window_s)
-    store = RedisDecisionStore(client, epoch, kept)
+    store = RedisDecisionStore(client, kept)
     catalog = RedisCatalog(client, log.warning, timeout_s=settings.redis_timeout_s)
     door = Door(settings, client) if settings.asks_for_credentials else None
     readiness = Readiness(settings, client, store, catalog, door.keyring if door else None, loud=orders.slot == 0)
@@ -132,7 +135,9 @@ def build(orders: Orders) -> Worker:
         ServerOptions(
             limits=Limits(settings.max_in_flight, settings.default_deadline_s, settings.access_log),
             reuse_port=True,
+            reflection=settings.shows_contract,
             max_connection_age_s=settings.max_connection_age_s,
+            tls=settings.tls,
         ),
         door.behind(readiness.admit) if door else readiness.admit,
     )
@@ -144,7 +149,7 @@ def build(orders: Orders) -> Worker:
     if not settings.asks_for_credentials and not is_loopback(settings.host) and orders.slot == 0:
         log.warning("ANYBODY WHO REACHES THIS SERVER MAY CALL IT", because="OOML_AUTH=off", host=settings.host)
     if orders.slot == 0:  # one worker of a server is enough for what concerns them all
-        background += [Janitor(client, epoch, kept).run(), _measure_outbox(OutboxDepth(client), metrics)]
+        background += [Janitor(client, kept).run(), _measure_outbox(OutboxDepth(client), metrics)]
     return Worker(client, server, readiness, tuple(background))
 
 

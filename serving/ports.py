@@ -172,6 +172,20 @@ class Snapshot(NamedTuple):
     recorded: Recorded | None
 
 
+class Inputs(NamedTuple):
+    """What a decision was made from: logged beside it, and kept nowhere else.
+
+    Args:
+        message: the request as its caller sent it; empty when not known.
+        moments: (K, V) event time of each stored row that was read, in seconds since the epoch, NaN where there was none.
+        sources: (F,) bytes: which of those V each raw feature comes from; 255: none, or several.
+    """
+
+    message: bytes
+    moments: Floats
+    sources: bytes
+
+
 class Draft(NamedTuple):
     """A decision to be recorded.
 
@@ -181,6 +195,7 @@ class Draft(NamedTuple):
         request_id: of the request that made it, None without one.
         body_hash: of that request; empty without a request_id.
         generation: of the scope, as it was read.
+        inputs: what it was made from; None when not known.
     """
 
     policy: PublishedPolicy
@@ -188,6 +203,7 @@ class Draft(NamedTuple):
     request_id: str | None
     body_hash: bytes
     generation: int
+    inputs: Inputs | None = None
 
 
 class Told(NamedTuple):

@@ -5,32 +5,86 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, to_json
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from serving.certificates import BadCertificates, TlsFiles, checked
+
 PREFIX = "OOML_"
 _DATABASE = re.compile(r"(/\d{0,5})?")
 _TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _OF_THE_FEATURE_REPO = {"OOML_DATA_DIR", "OOML_FEAST_REGISTRY", "OOML_FEAST_REDIS"}
+_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE"}
 
 
 class SettingsError(Exception):
     """Settings that cannot be served with; the message lists every mistake, one a line."""
 
 
-class Settings(BaseSettings):
-    """How one server runs. Each field is the variable ``OOML_<FIELD>``; times are in seconds."""
+class CommonSettings(BaseSettings):
+    """What every process needs to know: where Redis is, how to log. Each field is the variable ``OOML_<FIELD>``; times are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     mode: Literal["development", "production"] | None = None
     """Production refuses a Redis that may lose or evict what it acknowledged; development warns. Default: development on loopback."""
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Where evidence, decisions, policies and online features lie: ``redis://[:password@]host[:port][/db]``, or ``rediss://`` for TLS,
+    whose files and checks are given by ``?ssl_ca_certs=``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``."""
+
+    redis_cluster: bool = False
+    """Whether that is a node of a Redis Cluster; it has database 0 alone."""
+
+    redis_timeout_s: float = Field(5.0, gt=0, le=60)
+    """How long one round trip to Redis may take before its connection is given up; a call with a nearer deadline waits less. A disk that is
+    slow to sync takes a second or more: see docs/redis-keys.md."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log line written."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """``auto``: text on a terminal in development, else one JSON object a line."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, url: SecretStr) -> SecretStr:
+        # All that a driver would else raise in its own words later, or pass over: it takes `/x` for database 0.
+        if (what := _wrong_with(url.get_secret_value())) is not None:
+            raise ValueError(f"must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS): {what}")
+        return url
+
+    @field_validator("redis_cluster")
+    @classmethod
+    def _redis_cluster(cls, cluster: bool, others: ValidationInfo) -> bool:
+        url = others.data.get("redis_url")
+        if cluster and url is not None and urlsplit(url.get_secret_value()).path.strip("/0"):
+            raise ValueError("a cluster has database 0 alone; leave the number out of OOML_REDIS_URL")
+        return cluster
+
+    @property
+    def production(self) -> bool:
+        """Whether weak guarantees are refused instead of warned of."""
+        return self.mode == "production"
+
+    @property
+    def redis_address(self) -> str:
+        """Host and port of Redis, without credentials: fit for logs."""
+        parts = urlsplit(self.redis_url.get_secret_value())
+        return address(parts.hostname or "", parts.port or 6379)
+
+
+_S = TypeVar("_S", bound=CommonSettings)
+
+
+class Settings(CommonSettings):
+    """How one server runs."""
 
     host: str = "127.0.0.1"
     """Address to listen on: an IP address or a name of this machine."""
@@ -40,6 +94,21 @@ class Settings(BaseSettings):
 
     workers: int = Field(1, ge=1, le=256)
     """Serving processes; all of them listen on the one port."""
+
+    tls_cert_file: Path | None = None
+    """PEM file of the server's certificate and those between it and the root. Read anew when it changes. None: calls come in clear."""
+
+    tls_key_file: Path | None = None
+    """PEM file of its private key."""
+
+    tls_client_ca_file: Path | None = None
+    """PEM file of roots: every client must show a certificate that leads to one of them. None: clients need none."""
+
+    insecure: bool = False
+    """Allows calls in clear on an address that others can reach: say so where a proxy or mesh in front of the server speaks TLS for it."""
+
+    reflection: bool | None = None
+    """Whether callers can read the contract from the server. Default: in development."""
 
     auth: Literal["auto", "required", "off"] = "auto"
     """Whether calls need a credential: an API key (`ooml keys make`) or a token. ``auto``: on any address but loopback, and wherever
@@ -59,17 +128,6 @@ class Settings(BaseSettings):
 
     jwt_rate: float = Field(0.0, ge=0, le=1e6)
     """Requests per second of each token's subject, a second's worth at once at most; 0: no limit."""
-
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """Where evidence, decisions, policies and online features lie: ``redis://[:password@]host[:port][/db]``, or ``rediss://`` for TLS,
-    whose files and checks are given by ``?ssl_ca_certs=``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``, ``ssl_check_hostname``."""
-
-    redis_cluster: bool = False
-    """Whether that is a node of a Redis Cluster; it has database 0 alone."""
-
-    redis_timeout_s: float = Field(5.0, gt=0, le=60)
-    """How long one round trip to Redis may take before its connection is given up; a call with a nearer deadline waits less. A disk that is
-    slow to sync takes a second or more: see docs/redis-keys.md."""
 
     event_sink: Literal["none", "drained"] = "none"
     """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
@@ -107,12 +165,6 @@ class Settings(BaseSettings):
     health_timeout_s: float = Field(5.0, gt=0, le=60)
     """How long such a look may take before this server says that it does not serve; a Redis that is gone is noticed at once."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe log line written."""
-
-    log_format: Literal["auto", "json", "text"] = "auto"
-    """``auto``: text on a terminal in development, else one JSON object a line."""
-
     access_log: Literal["off", "debug", "info"] = "debug"
     """Severity of the one line written per call."""
 
@@ -121,22 +173,6 @@ class Settings(BaseSettings):
 
     metrics_port: int = Field(0, ge=0, le=65_535)
     """Port Prometheus scrapes, one for all workers; 0: no metrics are kept."""
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_url(cls, url: SecretStr) -> SecretStr:
-        # All that a driver would else raise in its own words later, or pass over: it takes `/x` for database 0.
-        if (what := _wrong_with(url.get_secret_value())) is not None:
-            raise ValueError(f"must look like redis://[:password@]host[:port][/db] (or rediss:// for TLS): {what}")
-        return url
-
-    @field_validator("redis_cluster")
-    @classmethod
-    def _redis_cluster(cls, cluster: bool, others: ValidationInfo) -> bool:
-        url = others.data.get("redis_url")
-        if cluster and url is not None and urlsplit(url.get_secret_value()).path.strip("/0"):
-            raise ValueError("a cluster has database 0 alone; leave the number out of OOML_REDIS_URL")
-        return cluster
 
     @field_validator("jwt_jwks_file")
     @classmethod
@@ -174,10 +210,16 @@ class Settings(BaseSettings):
         return self.auth == "required"
 
     @property
-    def redis_address(self) -> str:
-        """Host and port of Redis, without credentials: fit for logs."""
-        parts = urlsplit(self.redis_url.get_secret_value())
-        return address(parts.hostname or "", parts.port or 6379)
+    def shows_contract(self) -> bool:
+        """Whether reflection is on."""
+        return not self.production if self.reflection is None else self.reflection
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files to speak TLS with, None to listen in clear."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
 
     def in_clear(self) -> str:
         """All settings as JSON, secrets included: for the pipe to a child process, never for a log."""
@@ -196,16 +238,47 @@ def load(**overrides: object) -> Settings:
     Raises:
         SettingsError.
     """
+    return load_as(Settings, overrides)
+
+
+def load_as(kind: type[_S], overrides: Mapping[str, object]) -> _S:
+    """The same for another process' settings.
+
+    Raises:
+        SettingsError.
+    """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them
+        return kind(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
-        raise SettingsError("\n".join(_plain(e) for e in error.errors())) from None
+        raise SettingsError("\n".join(_plain(kind, e) for e in error.errors())) from None
+
+
+def check_door(settings: Settings) -> None:
+    """Return when a server may listen as it is told to: encrypted, or where only this machine reaches it, or in clear on purpose.
+
+    Raises:
+        SettingsError.
+    """
+    if settings.tls is not None:
+        try:
+            checked(settings.tls)
+        except BadCertificates as bad:
+            raise SettingsError(f"OOML_TLS_*_FILE: {bad}") from None
+    elif settings.tls_cert_file or settings.tls_key_file or settings.tls_client_ca_file:
+        raise SettingsError(
+            "OOML_TLS_CERT_FILE and OOML_TLS_KEY_FILE go together, and OOML_TLS_CLIENT_CA_FILE goes with both: set what is missing"
+        )
+    elif not is_loopback(settings.host) and not settings.insecure:
+        raise SettingsError(
+            f"OOML_HOST: {settings.host} can be reached from elsewhere, and calls would come in clear. Set OOML_TLS_CERT_FILE and "
+            "OOML_TLS_KEY_FILE; or OOML_INSECURE=true (--insecure) where a proxy or mesh in front of the server speaks TLS for it"
+        )
 
 
 def unknown_variables() -> Iterator[str]:
     """Variables of the environment that look like settings and are none: probably misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | _OF_THE_FEATURE_REPO
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _OF_THE_FEATURE_REPO | _OF_THE_EVENTS
     return (name for name in sorted(os.environ) if name.startswith(PREFIX) and name not in known)
 
 
@@ -242,7 +315,7 @@ def _wrong_with(url: str) -> str | None:
     return None
 
 
-def _plain(error: ErrorDetails) -> str:
+def _plain(kind: type[BaseSettings], error: ErrorDetails) -> str:
     """One mistake in words for whoever runs the server; a secret's value stays out of it."""
     name = str(error["loc"][0])
     text = (
@@ -252,5 +325,6 @@ def _plain(error: ErrorDetails) -> str:
         .replace("Extra inputs are not permitted", "no such setting")
         .split(", unable to parse")[0]
     )
-    secret = name not in Settings.model_fields or Settings.model_fields[name].annotation is SecretStr
+    field = kind.model_fields.get(name)
+    secret = field is None or field.annotation is SecretStr or SecretStr in get_args(field.annotation)
     return f"{PREFIX}{name.upper()}: {text}" + ("" if secret else f"; got {error['input']!r}")

@@ -41,7 +41,7 @@ async def ooml(client: Client, what: str) -> Read:
     policy, plan = published.policy, published.policy.plan
     if what == STORED:
         plan = replace(plan, features=(), transforms=())  # its rows are read and decoded, and that is all
-    store = RedisDecisionStore(client, "reading")
+    store = RedisDecisionStore(client)
     arms = (ArmId("task"),)
 
     async def read(slates: Slates) -> Any:

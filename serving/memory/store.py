@@ -121,7 +121,7 @@ class MemoryDecisionStore:
         if request_id is not None:
             replay = Recorded(decision, _seconds(deadline), body_hash, replayed=True)
             self._replies[name, scope, request_id] = (now + self._reply_us, replay)
-        self._append(name, policy.namespace, scope, [DecisionMade(decision, now, deadline, generation, body_hash), *learned])
+        self._append(name, policy.namespace, scope, [DecisionMade(decision, now, deadline, generation, body_hash, draft.inputs), *learned])
         return recorded
 
     async def activate(self, policy: PublishedPolicy, decision_id: DecisionId) -> float:

@@ -8,19 +8,21 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from policies.types import HEADER, ArmId, CandidateId, DecisionId, Evidence, Floats, Namespace, PolicyName, PolicyVersion, ScopeId, triangle
 from serving.events import Activated, DecisionMade, Event, EvidenceAdded, LogEntry, RewardRecorded, ScopeDropped, ScopeForgotten
-from serving.ports import Decision, RewardStatus
+from serving.ports import Decision, Inputs, RewardStatus
 
 _FORMAT = 1
 _DEFERRED, _SERVED, _CLAIMED = 1, 2, 4
 _NUMBERS = struct.Struct("<BBIHHHHdddQ")
 _MADE = struct.Struct("<ddd")
 _FACTS = struct.Struct("<IdH")
+_INPUTS = struct.Struct("<BHHH")
 _SIZE = struct.Struct("<H")
 _SIZES = tuple(map(_SIZE.pack, range(1 << 16)))
 """Of all lengths a text may have: looked up, for half of what is packed is lengths."""
@@ -56,6 +58,27 @@ def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
         texts += pair
     hashed = (_SIZE.pack(len(body_hash)), body_hash)
     return b"".join((numbers, *hashed, *_texts(texts), _floats(decision.scores), _floats(decision.x), decision.status))
+
+
+def pack_inputs(inputs: Inputs) -> bytes:
+    """What a decision was made from, as it is logged."""
+    k, v = inputs.moments.shape
+    return b"".join((_INPUTS.pack(_FORMAT, k, v, len(inputs.sources)), inputs.sources, _floats(inputs.moments), inputs.message))
+
+
+def unpack_inputs(packed: bytes) -> Inputs:
+    """What `pack_inputs` wrote.
+
+    Raises:
+        ValueError: it is of a format this version does not know.
+    """
+    reader = _Reader(packed)
+    form, k, v, f = reader.numbers(_INPUTS)
+    if form != _FORMAT:
+        raise ValueError(f"inputs of format {form}; this version reads {_FORMAT}")
+    sources = reader.take(f)
+    moments = reader.floats(k * v).reshape(k, v)
+    return Inputs(reader.rest(), moments, sources)
 
 
 def unpack_decision(packed: bytes) -> DecisionMade:
@@ -116,18 +139,24 @@ def unpack_entry(fields: Mapping[bytes, bytes]) -> LogEntry:
         namespace=Namespace(fields[b"ns"].decode()),
         scope=ScopeId(fields[b"scope"].decode()),
         shed=int(fields.get(b"shed", 0)),
-        events=tuple(unpack(fields[name]) for name, unpack in _EVENTS.items() if name in fields),
+        events=tuple(unpack(fields) for name, unpack in _EVENTS.items() if name in fields),
     )
 
 
-def _activated(packed: bytes) -> Activated:
-    reader = _Reader(packed)
+def _decision(fields: Mapping[bytes, bytes]) -> DecisionMade:
+    made = unpack_decision(fields[b"decision"])
+    inputs = fields.get(b"inputs")
+    return replace(made, inputs=unpack_inputs(inputs)) if inputs else made
+
+
+def _activated(fields: Mapping[bytes, bytes]) -> Activated:
+    reader = _Reader(fields[b"activated"])
     at, deadline = reader.numbers(struct.Struct("<dd"))
     return Activated(DecisionId(reader.text()), int(at), int(deadline))
 
 
-def _reward(packed: bytes) -> RewardRecorded:
-    reader = _Reader(packed)
+def _reward(fields: Mapping[bytes, bytes]) -> RewardRecorded:
+    reader = _Reader(fields[b"reward"])
     late, at, value, occurred_at = reader.numbers(struct.Struct("<Bddd"))
     return RewardRecorded(
         decision_id=DecisionId(reader.text()),
@@ -139,8 +168,8 @@ def _reward(packed: bytes) -> RewardRecorded:
     )
 
 
-def _evidence(packed: bytes) -> EvidenceAdded:
-    reader = _Reader(packed)
+def _evidence(fields: Mapping[bytes, bytes]) -> EvidenceAdded:
+    reader = _Reader(fields[b"evidence"])
     grew, at, decided_at, before, after = reader.numbers(struct.Struct("<Bdddd"))
     decision_id, reward_id = reader.text(), reader.text()
     version, propensity, dimension = reader.numbers(_FACTS)
@@ -160,19 +189,19 @@ def _evidence(packed: bytes) -> EvidenceAdded:
     )
 
 
-def _forgotten(packed: bytes) -> ScopeForgotten:
-    reader = _Reader(packed)
+def _forgotten(fields: Mapping[bytes, bytes]) -> ScopeForgotten:
+    reader = _Reader(fields[b"forgotten"])
     at, generation = reader.numbers(struct.Struct("<dd"))
     return ScopeForgotten(PolicyName(reader.text()), int(generation), int(at))
 
 
-def _dropped(packed: bytes) -> ScopeDropped:
-    at, arms = struct.unpack("<dd", packed)
+def _dropped(fields: Mapping[bytes, bytes]) -> ScopeDropped:
+    at, arms = struct.unpack("<dd", fields[b"dropped"])
     return ScopeDropped(int(arms), int(at))
 
 
-_EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
-    b"decision": unpack_decision,
+_EVENTS: Mapping[bytes, Callable[[Mapping[bytes, bytes]], Event]] = {
+    b"decision": _decision,
     b"activated": _activated,
     b"reward": _reward,
     b"evidence": _evidence,
@@ -197,6 +226,10 @@ class _Reader:
         (size,) = struct.unpack_from("<H", self._packed, self._at)
         self._at += 2 + size
         return self._packed[self._at - size : self._at]
+
+    def take(self, count: int) -> bytes:
+        self._at += count
+        return self._packed[self._at - count : self._at]
 
     def text(self) -> str:
         return self.chunk().decode()

@@ -21,14 +21,13 @@ class Janitor:
 
     Args:
         client: from `connect`.
-        epoch: as the `RedisDecisionStore`'s.
         settings: as the `RedisDecisionStore`'s.
         interval_s: seconds between two walks; far less than `IDLE_GRACE_S`, after which evidence expires unlogged.
     """
 
-    def __init__(self, client: Client, epoch: str, settings: StoreSettings | None = None, interval_s: float = 3600.0) -> None:
+    def __init__(self, client: Client, settings: StoreSettings | None = None, interval_s: float = 3600.0) -> None:
         self._client = client
-        self._outbox = (settings or StoreSettings()).outbox(epoch)
+        self._outbox = (settings or StoreSettings()).outbox
         self._interval_s = interval_s
 
     async def run(self) -> None:

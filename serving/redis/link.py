@@ -31,10 +31,22 @@ _LOST = (ConnectionError, TimeoutError)
 
 
 class Command(NamedTuple):
-    """What is asked, and the slot its keys lie in."""
+    """What is asked.
+
+    Args:
+        slot: its keys lie in.
+        words: the command and its arguments.
+        process_at: place of the word that is the id of the process that answers (`Wire.process`); None: it need not be told.
+    """
 
     slot: int
     words: Words
+    process_at: int | None = None
+
+    def to(self, process: str) -> Words:
+        """The words for a process of that id."""
+        at = self.process_at
+        return self.words if at is None else (*self.words[:at], process, *self.words[at + 1 :])
 
 
 class Link(Protocol):
@@ -94,7 +106,7 @@ class LinkedRedis(Redis):
             wire = await self._line.connected()
         except (RedisError, OSError) as error:
             return [error] * len(commands)
-        return await wire.send([command.words for command in commands])
+        return await wire.send([command.to(wire.process) for command in commands])
 
     async def call(self, *words: Argument) -> Any:
         """The answer to one command, over the shared connection.
@@ -134,7 +146,7 @@ class LinkedCluster(RedisCluster):
             except (RedisError, OSError) as error:
                 self._settle(answers, places, [error] * len(places))
             else:
-                under_way.append((places, wire.send([commands[place].words for place in places])))
+                under_way.append((places, wire.send([commands[place].to(wire.process) for place in places])))
         for places, sent in under_way:
             self._settle(answers, places, await sent)
         for place, answer in enumerate(answers):

@@ -35,7 +35,7 @@ from serving.ports import (
     UnknownDecision,
 )
 from serving.redis import scripts
-from serving.redis.codec import pack_decision, pack_facts, unpack_decision, unpack_evidence
+from serving.redis.codec import pack_decision, pack_facts, pack_inputs, unpack_decision, unpack_evidence
 from serving.redis.connect import Client
 from serving.redis.errors import refusal, unavailable
 from serving.redis.keys import Keys, keys_of
@@ -78,9 +78,10 @@ class StoreSettings:
     outbox_limit: int = 256
     idempotency_window_s: float = 3600.0
 
-    def outbox(self, epoch: str) -> tuple[Argument, ...]:
-        """What every writing script must know of the log: ``ARGV[1]`` to ``ARGV[3]``."""
-        return (epoch, self.outbox_limit, int(self.sink != "none"))
+    @property
+    def outbox(self) -> tuple[Argument, ...]:
+        """What every script that logs must know: ``ARGV[1]`` to ``ARGV[3]``; the first is put in when it is sent."""
+        return ("", self.outbox_limit, int(self.sink != "none"))
 
 
 class RedisDecisionStore:
@@ -88,17 +89,16 @@ class RedisDecisionStore:
 
     Args:
         client: from `connect`; the caller closes it.
-        epoch: names the log of a shard that has none yet; unguessable, so that a log begun anew is not taken for the old one.
         settings: how it keeps and logs.
     """
 
-    def __init__(self, client: Client, epoch: str, settings: StoreSettings | None = None) -> None:
+    def __init__(self, client: Client, settings: StoreSettings | None = None) -> None:
         settings = settings or StoreSettings()
         self._client = client
         self._on_cluster = isinstance(client, LinkedCluster)
         self._reply_ms = _ms(settings.idempotency_window_s)
         self._drained = settings.sink != "none"
-        self._outbox = settings.outbox(epoch)
+        self._outbox = settings.outbox
 
     async def read(self, queries: Sequence[Query]) -> list[Snapshot | Exception]:
         """See the port. On a cluster, feature rows lie in other slots and are read beside the scripts, not in them."""
@@ -212,6 +212,7 @@ class RedisDecisionStore:
             self._reply_ms,
             pack_facts(decision),
             pack_decision(decision, draft.body_hash),
+            b"" if draft.inputs is None else pack_inputs(draft.inputs),
         )
         return Call(keys.slot, names, arguments)
 

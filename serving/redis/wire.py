@@ -8,6 +8,7 @@ together are read together.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Self
@@ -18,6 +19,9 @@ from redis.exceptions import ConnectionError, InvalidResponse, RedisError, Timeo
 Argument = str | bytes | int | float
 Words = Sequence[Argument]
 """A command and its arguments."""
+
+
+_RUN_ID = re.compile(rb"^run_id:([0-9a-f]+)\r?$", re.MULTILINE)
 
 
 class _Burst:
@@ -43,6 +47,8 @@ class Wire(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
         self.lost = False
+        self.process = ""
+        """Id of the process at the other end, another after every restart and fail-over; empty when it does not say."""
         # Kept because a stream writer that nobody holds closes its transport.
         self._writer = connection._writer
         connection._writer = connection._reader = None
@@ -53,7 +59,13 @@ class Wire(asyncio.Protocol):
     async def connect(cls, connection: Any) -> Self:
         """Open a connection of redis-py's, and take it over."""
         await connection.connect()
-        return cls(connection)
+        wire = cls(connection)
+        (said,) = await wire.send([("INFO", "server")])
+        if wire.lost:
+            raise said
+        if isinstance(said, bytes) and (found := _RUN_ID.search(said)):
+            wire.process = found[1].decode()
+        return wire
 
     def send(self, commands: Sequence[Words]) -> asyncio.Future[list[Any]]:
         """Write commands, with all others of this turn of the loop; their answers to come, in order, errors as they are.

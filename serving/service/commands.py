@@ -41,6 +41,7 @@ class Score(NamedTuple):
         utc_offset_s: the person's local time minus UTC, in seconds.
         request_id: empty: none.
         body_hash: of everything that makes two requests the same; empty without a request_id.
+        message: the request as its caller sent it, for the log alone.
     """
 
     policy: PolicyName
@@ -57,6 +58,7 @@ class Score(NamedTuple):
     explain: bool = False
     served: Served | None = None
     body_hash: bytes = b""
+    message: bytes = b""
 
 
 class Scored(NamedTuple):

@@ -16,7 +16,7 @@ from policies.choose import Slates, choose
 from policies.posterior import Posterior, joined, posterior, ridge_prior
 from policies.types import ArmId, Evidence, Ints, PolicyName
 from serving.ids import ENTROPY_BYTES, new_decision_id, shard_of
-from serving.ports import Decision, DecisionStore, Draft, PolicyCatalog, PublishedPolicy, Query, Recorded, Row, Snapshot, StoreError
+from serving.ports import Decision, DecisionStore, Draft, Inputs, PolicyCatalog, PublishedPolicy, Query, Recorded, Row, Snapshot, StoreError
 from serving.service.beliefs import Beliefs, Held
 from serving.service.commands import Scored
 from serving.service.errors import RequestIdReused, UnknownPolicy
@@ -197,8 +197,9 @@ class Decider:
                 served=served is not None,
                 decided_at_claimed=None if served is None else served.decided_at,
             )
+            inputs = Inputs(request.message, features.moments[start:end], features.sources)
             start = end
-            yield Draft(policy, decision, request.request_id or None, request.body_hash, case.snapshot.generation)
+            yield Draft(policy, decision, request.request_id or None, request.body_hash, case.snapshot.generation, inputs)
 
     def _belief(self, policy: PublishedPolicy, cases: Sequence[_Case]) -> tuple[Posterior, list[Ints]]:
         """What is believed of all arms of some slates, and per slate the rows of its own."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.keys import is_integer
+from features.program import NO_VIEW
 from features.reader import Fetched, Lookup, Row, assemble, lookup
 from features.reader import Slate as FeatureSlate
 from policies.remember import remembered
@@ -56,11 +57,15 @@ class Features(NamedTuple):
     Args:
         x: (C, F) float64, NaN where absent.
         status: (C, F) uint8, PRESENT, MISSING or EXPIRED.
+        moments: (C, V) event time of each stored row, in seconds since the epoch, NaN where there is none; V = 0 when only callers send.
+        sources: (F,) bytes: which of those each feature comes from; 255: none, or several.
         labels: values of string features, by name: (C,) each, None where absent.
     """
 
     x: Floats
     status: NDArray[np.uint8]
+    moments: Floats
+    sources: bytes
     labels: Mapping[str, Sequence[str | None]]
 
 
@@ -114,14 +119,14 @@ def features_of(asked: Sequence[Asked], rows: Sequence[Sequence[Fetched]], times
     if policy.plan is None:
         parts = [_sent(policy.features, a.request) for a in asked]
         x = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return Features(x, np.isnan(x).astype(np.uint8), {})
+        return Features(x, np.isnan(x).astype(np.uint8), np.empty((len(x), 0)), bytes([NO_VIEW]) * x.shape[1], {})
     slates = [
         FeatureSlate(a.found, found, at, a.request.utc_offset_s, a.request.context, a.request.own_features)
         for a, found, at in zip(asked, rows, times, strict=True)
         if a.found is not None
     ]
     table = assemble(policy.plan, slates)
-    return Features(table.x, table.status, table.labels)
+    return Features(table.x, table.status, table.moments, table.sources, table.labels)
 
 
 def _arms_before_read(policy: PublishedPolicy, request: Score) -> list[ArmId] | None:

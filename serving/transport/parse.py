@@ -40,6 +40,7 @@ def score(request: pb.ScoreRequest) -> Score:
         explain=request.explain,
         served=_served(request.served) if request.HasField("served") else None,
         body_hash=_body_hash(request) if request.request_id else b"",
+        message=request.SerializeToString(),
     )
 
 

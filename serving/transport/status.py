@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -20,6 +20,9 @@ from serving.transport import errors
 
 DOMAIN = "ooml.bandit.v1"
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""gRPC's own retry waits as long as this trailer says; it does not look into details. Only where a retry is asked for: to some
+languages (Java) the trailer alone means that they should, whatever the code, and they would keep the true reason from their callers."""
 
 MAX_STATUS_BYTES = 4096
 """A status travels as an HTTP/2 header, base64-encoded; clients refuse headers of more than 8 KiB together unless told otherwise."""
@@ -94,8 +97,15 @@ def code_of(status: Status) -> grpc.StatusCode:
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:
-    """End a call with a status."""
-    await context.abort(code_of(status), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+    """End a call with a status. Callers whose retry is gRPC's own hear of the delay too."""
+    await context.abort(code_of(status), status.message, ((DETAILS_KEY, status.SerializeToString()), *_pushback(status)))
+
+
+def _pushback(status: Status) -> Iterator[tuple[str, str]]:
+    retry = RetryInfo()
+    for detail in status.details:
+        if code_of(status) is grpc.StatusCode.UNAVAILABLE and detail.Unpack(retry):
+            yield PUSHBACK_KEY, str(-(-retry.retry_delay.ToNanoseconds() // 1_000_000))
 
 
 def _message(error: Exception, answer: Answer) -> str:

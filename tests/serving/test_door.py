@@ -1,160 +1,131 @@
-"""Whole servers that ask for credentials."""
+"""Where a server listens, in clear or not, and what it refuses before it does."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
-from google.rpc.status_pb2 import Status
-from ooml.bandit.v1 import bandit_pb2 as pb
-from ooml.bandit.v1 import bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from cli.embedded import EmbeddedServer, free_port
-from tests.access.build import AUDIENCE, ISSUER, signer, write_jwks
-from tests.serving.server import OOML, environment, health, reason, scrape, serving
-from tests.serving.waiting import eventually
+from serving.settings import SettingsError, check_door, load
+from serving.transport.server import SERVICES
+from tests.certificates import Authority, Issued, with_passphrase
+from tests.serving.server import OOML, environment, health, score, scrape, serving
 
-TAKEN_UP_S = 2.0
+NOWHERE = "192.0.2.1"
+"""An address that no machine has: whoever may listen on it fails to."""
 
 
-async def ooml_keys(store: EmbeddedServer, *arguments: str) -> str:
-    """What `ooml keys` prints on stdout."""
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [*OOML, "keys", *arguments],
-        env=environment(redis_url=store.url),
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=30,
+@pytest.fixture
+def issued(tmp_path: Path) -> Issued:
+    return Authority(tmp_path, "authority").issue("server")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_where_only_this_machine_listens_calls_may_come_in_clear(host: str) -> None:
+    check_door(load(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "ooml.example"])  # noqa: S104
+@pytest.mark.parametrize("mode", ["development", "production", None])
+def test_where_others_can_listen_calls_come_encrypted_or_somebody_says_why_not(host: str, mode: str | None, issued: Issued) -> None:
+    with pytest.raises(SettingsError, match=r"^OOML_HOST: .* calls would come in clear\. Set OOML_TLS_CERT_FILE and .*--insecure"):
+        check_door(load(host=host, mode=mode))
+    check_door(load(host=host, mode=mode, insecure=True))
+    check_door(load(host=host, mode=mode, tls_cert_file=issued.certificate, tls_key_file=issued.key))
+
+
+@pytest.mark.parametrize("given", ["tls_cert_file", "tls_key_file", "tls_client_ca_file"])
+def test_half_of_the_files_is_a_mistake_and_never_a_server_in_clear(given: str, issued: Issued) -> None:
+    with pytest.raises(SettingsError, match=r"^OOML_TLS_CERT_FILE and OOML_TLS_KEY_FILE go together"):
+        check_door(load(**{given: issued.certificate}, insecure=True))
+
+
+def _swap_key(issued: Issued) -> None:
+    issued.key.write_bytes(Authority(issued.key.parent, "stranger").issue("server").key.read_bytes())
+
+
+SPOILS: dict[str, Callable[[Issued], object]] = {
+    "{cert} cannot be read: No such file or directory": lambda issued: issued.certificate.unlink(),
+    "{key} cannot be read: No such file or directory": lambda issued: issued.key.unlink(),
+    "{cert} holds no certificate in PEM, or one that is cut off": lambda issued: issued.certificate.write_text("hunter2"),
+    "{key} holds no private key in PEM, or one that is cut off": lambda issued: issued.key.write_text(
+        issued.key.read_text()[:100] + "hunter2"
+    ),
+    "{key} is not the key of the certificate in {cert}": _swap_key,
+    "{key} has a passphrase, and nobody is there to type it; take it off with `openssl pkey`": lambda issued: with_passphrase(
+        issued.key, "hunter2"
+    ),
+}
+
+
+@pytest.mark.parametrize("why", SPOILS)
+def test_files_that_cannot_be_used_are_named_at_the_start_with_what_is_wrong_and_nothing_they_hold(why: str, issued: Issued) -> None:
+    SPOILS[why](issued)
+    with pytest.raises(SettingsError) as refused:
+        check_door(load(tls_cert_file=issued.certificate, tls_key_file=issued.key))
+    assert str(refused.value) == "OOML_TLS_*_FILE: " + why.format(cert=issued.certificate, key=issued.key)
+    assert refused.value.__cause__ is None
+
+
+def test_an_authority_that_is_none_is_named(issued: Issued) -> None:
+    with pytest.raises(SettingsError, match="holds no certificate in PEM"):
+        check_door(load(tls_cert_file=issued.certificate, tls_key_file=issued.key, tls_client_ca_file=issued.key))
+
+
+async def test_the_command_refuses_and_the_flag_lets_it_listen() -> None:
+    refused = await _serve("--host", NOWHERE)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"OOML_HOST: {NOWHERE} can be reached from elsewhere")
+    allowed = await _serve("--host", NOWHERE, "--insecure")
+    assert (allowed.returncode, allowed.stdout) == (1, "")
+    assert allowed.stderr.startswith(f"cannot listen on {NOWHERE}:")
+
+
+async def _serve(*words: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
+        subprocess.run, [*OOML, "serve", "--port", "0", *words], env=environment(), capture_output=True, text=True, timeout=30
     )
-    return done.stdout.strip()
 
 
-async def make(store: EmbeddedServer, *options: str, role: str = "writer") -> str:
-    return await ooml_keys(store, "make", "--name", "test", "--role", role, "--policy", "toy", *options)
-
-
-def request(user: str = "u") -> pb.ScoreRequest:
-    return pb.ScoreRequest(
-        policy="toy", entities={"user_id": user}, context={"a": 1.0}, candidates=[pb.Candidate(id="x"), pb.Candidate(id="y")]
-    )
-
-
-async def outcome(channel: grpc.aio.Channel, credential: str | None) -> str:
-    """OK, or the reason why a Score failed."""
-    metadata = None if credential is None else (("authorization", f"Bearer {credential}"),)
-    try:
-        await bandit_pb2_grpc.BanditServiceStub(channel).Score(request(), metadata=metadata, timeout=5.0)
-    except grpc.aio.AioRpcError as error:
-        return reason(error)[0].removeprefix("ERROR_REASON_")
-    return "OK"
-
-
-async def test_keys_are_made_and_revoked_while_a_server_runs(store: EmbeddedServer, tmp_path: Path) -> None:
-    metrics = free_port()
-    settings = {"auth": "required", "workers": 2, "log_level": "debug", "access_log": "info", "metrics_port": metrics}
-    first = await make(store)
+@pytest.mark.parametrize(
+    ("settings", "readable"),
+    [({"mode": "development"}, True), ({"mode": "production"}, False), ({"mode": "production", "reflection": True}, True)],
+)
+async def test_the_contract_can_be_read_from_a_server_in_development_alone_unless_told(
+    settings: dict[str, object], readable: bool, store: EmbeddedServer, tmp_path: Path
+) -> None:
     async with serving(store, tmp_path, **settings) as server, server.channel() as channel:
-        assert await outcome(channel, None) == "UNAUTHENTICATED"
-        assert await outcome(channel, first) == "OK"
         assert await health(channel) == "SERVING"
-        stream: Any = bandit_pb2_grpc.BanditServiceStub(channel).ScoreStream(metadata=(("authorization", f"Bearer {first}"),))
-        await stream.write(pb.ScoreStreamRequest(request=request()))
-        assert (await stream.read()).HasField("response")
-
-        second = await make(store)
-        channels = [server.channel() for _ in range(6)]  # of both workers
-        began = time.monotonic()
-        for each in channels:
-            await eventually(lambda each=each: _is(each, second, "OK"), TAKEN_UP_S)  # type: ignore[misc]
-        assert time.monotonic() - began < TAKEN_UP_S
-
-        await ooml_keys(store, "revoke", first.split("_")[1])
-        began = time.monotonic()
-        for each in channels:
-            await eventually(lambda each=each: _is(each, first, "UNAUTHENTICATED"), TAKEN_UP_S)  # type: ignore[misc]
-        assert time.monotonic() - began < TAKEN_UP_S
-        assert await outcome(channel, second) == "OK"
-        await eventually(lambda: _stream_is_refused(stream), TAKEN_UP_S)
-        stream.cancel()
-        counts = scrape(metrics)
-        assert counts['ooml_refused_total{why="missing"}'] == 1
-        assert counts['ooml_refused_total{why="revoked"}'] >= 7
-        for each in channels:
-            await each.close()
-        log = server.log.read_text()
-    for credential in (first, second):
-        _, key_id, secret = credential.split("_", 2)
-        assert f'"caller": "{key_id}"' in log
-        assert secret not in log
+        assert await _services(channel) == (["grpc.health.v1.Health", *SERVICES] if readable else "UNIMPLEMENTED")
 
 
-async def test_callers_of_two_workers_are_admitted_as_often_as_their_key_allows_and_no_more(store: EmbeddedServer, tmp_path: Path) -> None:
-    credential = await make(store, "--rate", "40", "--burst", "120")
-    admitted: list[float] = []
-
-    async def caller(channel: grpc.aio.Channel, until: float) -> None:
-        while time.monotonic() < until:
-            seen = await outcome(channel, credential)
-            assert seen in ("OK", "RATE_LIMITED")
-            if seen == "OK":
-                admitted.append(time.monotonic())
-
-    async with serving(store, tmp_path, auth="required", workers=2) as server:
-        channels = [server.channel() for _ in range(8)]
-        began = time.monotonic()
-        await asyncio.gather(*(caller(channel, began + 2.0) for channel in channels for _ in range(2)))
-        took = time.monotonic() - began
-        for channel in channels:
-            await channel.close()
-        assert sum(len(worker.net_connections()) > 1 for worker in server.workers) == 2
-    assert 120 + 40 <= len(admitted) <= 120 + 40 * took
+async def _services(channel: grpc.aio.Channel) -> list[str] | str:
+    """What the server says it has, or the status code of the attempt."""
+    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
+    try:
+        (answer,) = [a async for a in reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))]
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return sorted(service.name for service in answer.list_services_response.service)
 
 
-async def test_while_the_store_is_away_a_key_with_a_rate_is_told_so(store: EmbeddedServer, tmp_path: Path) -> None:
-    limited, free = await make(store, "--rate", "1000"), await make(store)
-    async with serving(store, tmp_path, auth="required") as server, server.channel() as channel:
-        assert await outcome(channel, limited) == "OK"
-        store.kill()
-        policies = policy_pb2_grpc.PolicyServiceStub(channel)
-        listed = await policies.ListPolicies(policy_pb2.ListPoliciesRequest(), metadata=(("authorization", f"Bearer {free}"),), timeout=5.0)
-        assert [policy.name for policy in listed.policies] == ["toy"]
-        assert await outcome(channel, limited) == "STORE_UNAVAILABLE"
-        store.start()
-        await eventually(lambda: _is(channel, limited, "OK"))
-
-
-async def test_tokens_of_an_issuer_are_good_and_its_keys_rotate_while_a_server_runs(store: EmbeddedServer, tmp_path: Path) -> None:
-    old, new = signer("ES256", "old"), signer("ES256", "new")
-    jwks = write_jwks(tmp_path / "jwks.json", old)
-    settings = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_jwks_file": jwks, "access_log": "info"}
-    async with serving(store, tmp_path, **settings) as server, server.channel() as channel:  # auth=auto: asked for, since tokens are set up
-        assert await outcome(channel, None) == "UNAUTHENTICATED"
-        assert await outcome(channel, old.token()) == "OK"
-        assert await outcome(channel, old.token(role="reader")) == "PERMISSION_DENIED"
-        assert await outcome(channel, old.token(policies=["other"])) == "PERMISSION_DENIED"
-        assert await outcome(channel, new.token()) == "UNAUTHENTICATED"
-        assert await outcome(channel, await make(store)) in ("OK", "UNAUTHENTICATED")  # keys are good beside them, once taken up
-        jwks.write_text("half a fi")
-        await eventually(lambda: "public keys of tokens cannot be followed" in server.log.read_text())
-        assert await outcome(channel, old.token(sub="bob")) == "OK"
-        write_jwks(jwks, new)
-        await eventually(lambda: _is(channel, new.token(), "OK"), TAKEN_UP_S)
-        assert await outcome(channel, old.token()) == "UNAUTHENTICATED"
-        assert '"caller": "jwt:bob"' in server.log.read_text()
-
-
-async def _is(channel: grpc.aio.Channel, credential: str, expected: str) -> bool:
-    return await outcome(channel, credential) == expected
-
-
-async def _stream_is_refused(stream: Any) -> bool:
-    await stream.write(pb.ScoreStreamRequest(request=request()))
-    reply = await stream.read()
-    status: Status = reply.error
-    return bool(status.code == grpc.StatusCode.UNAUTHENTICATED.value[0])
+async def test_metrics_know_policies_and_methods_and_no_person(store: EmbeddedServer, tmp_path: Path) -> None:
+    metrics = free_port()
+    async with serving(store, tmp_path, metrics_port=metrics) as server:
+        async with server.channel() as channel:
+            await score(channel, "somebody")
+            with pytest.raises(grpc.aio.AioRpcError):
+                await score(channel, "somebody", policy="somebody-else")
+        names = {name.partition("{")[0] for name in scrape(metrics)}
+        labels = {part.partition("=")[0] for name in scrape(metrics) for part in name.partition("{")[2].split(",") if part}
+        values = {part for name in scrape(metrics) for part in name.partition("{")[2].split('"')[1::2]}
+    assert labels <= {"method", "policy", "code", "le", "process"}
+    assert not [text for text in names | values if "somebody" in text]
+    assert "toy" in values

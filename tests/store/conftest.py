@@ -18,7 +18,6 @@ from serving.redis.store import RedisDecisionStore, StoreSettings
 from tests.servers import Cluster, Store, flush
 from tests.store.build import Harness
 
-EPOCH = "e1"
 TICK_US = 5_000
 
 
@@ -64,7 +63,7 @@ def on_redis(client: Client, settings: StoreSettings | None = None) -> Harness:
     async def put_row(key: bytes, fields: dict[bytes, bytes]) -> None:
         await client.execute_command("HSET", key, *(part for item in fields.items() for part in item))
 
-    return Harness(RedisDecisionStore(client, EPOCH, settings), lambda: log_of(client), put_row)
+    return Harness(RedisDecisionStore(client, settings), lambda: log_of(client), put_row)
 
 
 def client_of(server: Store, timeout_s: float = 5.0) -> Client:

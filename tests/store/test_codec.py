@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from policies.types import ArmId, CandidateId, DecisionId, Namespace, PolicyName, PolicyVersion, ScopeId
-from serving.ports import Decision
-from serving.redis.codec import pack_decision, pack_facts, unpack_decision, unpack_evidence
+from serving.ports import Decision, Inputs
+from serving.redis.codec import pack_decision, pack_facts, pack_inputs, unpack_decision, unpack_evidence, unpack_inputs
 from tests.store.build import decision, policy, same
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -56,6 +56,20 @@ def test_a_decision_of_another_format_is_refused() -> None:
     packed[24] = 2
     with pytest.raises(ValueError, match="format 2"):
         unpack_decision(bytes(packed))
+
+
+@given(st.data(), st.binary(max_size=64), st.integers(0, 4), st.integers(0, 3))
+def test_what_a_decision_was_made_from_comes_back_whole(data: st.DataObject, message: bytes, k: int, v: int) -> None:
+    moments = np.array(data.draw(st.lists(NUMBER | st.just(np.nan), min_size=k * v, max_size=k * v))).reshape(k, v)
+    sources = data.draw(st.binary(max_size=5))
+    back = unpack_inputs(pack_inputs(Inputs(message, moments, sources)))
+    assert (back.message, back.sources, back.moments.shape, back.moments.tobytes()) == (message, sources, (k, v), moments.tobytes())
+
+
+def test_inputs_of_another_format_are_refused() -> None:
+    packed = pack_inputs(Inputs(b"", np.empty((1, 0)), b""))
+    with pytest.raises(ValueError, match="format 2"):
+        unpack_inputs(b"\2" + packed[1:])
 
 
 def test_the_facts_of_a_decision_are_packed_as_documented() -> None:

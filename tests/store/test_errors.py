@@ -36,6 +36,6 @@ def test_a_connection_lost_the_moment_it_is_written_to_is_a_store_that_cannot_be
 async def test_a_database_the_server_does_not_have_is_a_store_that_is_unavailable(valkey: EmbeddedServer) -> None:
     client = connect(valkey.url.removesuffix("/0") + "/99", cluster=False, timeout_s=5.0)
     async with client:
-        (answer,) = await RedisDecisionStore(client, "e").read([Query(policy(), S, (), (), None)])
+        (answer,) = await RedisDecisionStore(client).read([Query(policy(), S, (), (), None)])
     assert isinstance(answer, Unavailable)
     assert str(answer) == "the store has no database of the number in its URL"

@@ -13,7 +13,7 @@ from serving.redis.janitor import Janitor
 from serving.redis.keys import JANITOR_LOCK, keys_of
 from serving.redis.store import IDLE_GRACE_S, StoreSettings
 from tests.store.build import LONG, Harness, decision, policy
-from tests.store.conftest import EPOCH, log_of, on_redis, until
+from tests.store.conftest import log_of, on_redis, until
 
 IDLE_AT_ONCE = policy(default=1.0, idle_s=0.0, window_s=0.0)
 
@@ -35,18 +35,18 @@ async def test_idle_scopes_are_dropped_and_logged_wherever_they_lie(client: Clie
     for scope in scopes:
         await at.open(IDLE_AT_ONCE, scope=scope)
     await at.open(policy(default=1.0), scope="busy")
-    assert await Janitor(client, EPOCH).walk() == 30
+    assert await Janitor(client).walk() == 30
     assert await counts(at, *scopes, "busy") == [0] * 30 + [1]
     dropped = [(e.scope, e.namespace, event.arms) for e in await log_of(client) for event in e.events if isinstance(event, ScopeDropped)]
     assert sorted(dropped) == sorted((scope, IDLE_AT_ONCE.namespace, 1) for scope in scopes)
-    assert await Janitor(client, EPOCH).walk() == 0
+    assert await Janitor(client).walk() == 0
 
 
 async def test_a_scope_that_never_goes_idle_never_expires(client: Client) -> None:
     at = on_redis(client)
     await at.open(policy(default=1.0, idle_s=None), scope="s")
     assert await life_s(client, "s") < 0
-    assert await Janitor(client, EPOCH).walk() == 0
+    assert await Janitor(client).walk() == 0
 
 
 @pytest.mark.parametrize("default", [None, 1.0])
@@ -75,20 +75,20 @@ async def test_nothing_is_dropped_that_could_not_be_logged(client: Client) -> No
     at = on_redis(client, settings)
     await at.open(IDLE_AT_ONCE, scope="s")
     await at.open(IDLE_AT_ONCE, scope="s")
-    assert await Janitor(client, EPOCH, settings).walk() == 0
+    assert await Janitor(client, settings).walk() == 0
     assert await counts(at, "s") == [2]
 
 
 async def test_of_several_janitors_one_walks_an_interval(client: Client) -> None:
     at = on_redis(client)
-    janitors = [asyncio.create_task(Janitor(client, EPOCH, interval_s=LONG).run()) for _ in range(4)]
+    janitors = [asyncio.create_task(Janitor(client, interval_s=LONG).run()) for _ in range(4)]
 
     async def walked() -> bool:
         return bool(await client.exists(JANITOR_LOCK))
 
     await until(walked)
     await at.open(IDLE_AT_ONCE, scope="s")
-    late = asyncio.create_task(Janitor(client, EPOCH, interval_s=0.01).run())
+    late = asyncio.create_task(Janitor(client, interval_s=0.01).run())
     assert await counts(at, "s") == [1]
     await client.delete(JANITOR_LOCK)
 

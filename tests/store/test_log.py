@@ -10,8 +10,8 @@ import numpy as np
 from policies.types import ArmId
 from serving.events import Activated, DecisionMade, EvidenceAdded, LogEntry, RewardRecorded, ScopeForgotten
 from serving.ids import shard_of
-from serving.ports import RewardStatus
-from tests.store.build import Harness, S, decision, policy, rebuilt
+from serving.ports import Draft, Inputs, Recorded, RewardStatus
+from tests.store.build import Harness, S, decision, policy, rebuilt, same
 
 
 async def only_entry(at: Harness) -> LogEntry:
@@ -45,6 +45,27 @@ async def test_a_decision_and_what_it_taught_are_one_entry(at: Harness) -> None:
     )
     assert (added.version, added.propensity, added.x.tolist()) == (1, 0.75, [1.0, 2.0])
     assert added.at_us == added.decided_at_us == logged.at_us
+
+
+async def test_what_a_decision_was_made_from_is_logged_beside_it_and_not_kept_for_replies(at: Harness) -> None:
+    p = policy()
+    inputs = Inputs(b"the request", np.array([[1.5], [np.nan]]), b"\0\xff")
+    (recorded,) = await at.store.decide([Draft(p, decision(p), "r", b"hash", 0, inputs)])
+    assert isinstance(recorded, Recorded)
+    logged = (await only_entry(at)).events[0]
+    assert isinstance(logged, DecisionMade)
+    assert logged.inputs is not None
+    assert (logged.inputs.message, logged.inputs.sources) == (b"the request", b"\0\xff")
+    assert np.array_equal(logged.inputs.moments, inputs.moments, equal_nan=True)
+    replayed = (await at.read(p, "a", request_id="r")).recorded
+    assert same(replayed.decision, recorded.decision)
+
+
+async def test_a_decision_whose_inputs_are_not_known_is_logged_without(at: Harness) -> None:
+    await at.open(policy())
+    logged = (await only_entry(at)).events[0]
+    assert isinstance(logged, DecisionMade)
+    assert logged.inputs is None
 
 
 async def test_without_a_default_a_decision_is_logged_alone(at: Harness) -> None:

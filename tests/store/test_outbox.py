@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import redis
 
+from cli.embedded import EmbeddedServer
 from serving.events import DecisionMade, EvidenceAdded, ScopeForgotten
 from serving.ids import shard_of
 from serving.ports import Unavailable, UnknownDecision
 from serving.redis.connect import Client
 from serving.redis.keys import keys_of
 from serving.redis.store import StoreSettings
+from tests.servers import flush
 from tests.store.build import Harness, S, decision, policy
-from tests.store.conftest import EPOCH, on_redis
+from tests.store.conftest import client_of, on_redis
 
 DRAINED = StoreSettings(sink="drained", outbox_limit=8)
 
@@ -97,13 +100,33 @@ async def test_drained_it_keeps_what_was_said_of_the_forgotten_for_its_sink(clie
     assert [type(entry.events[0]) for entry in entries] == [DecisionMade, DecisionMade, ScopeForgotten]
 
 
-async def test_a_shards_epoch_is_that_of_its_first_writer(client: Client) -> None:
-    at = on_redis(client)
-    later = replace(on_redis(client), log=at.log)
-    later.store._outbox = ("e2", *later.store._outbox[1:])  # type: ignore[attr-defined]
-    await fill(at, 1)
-    await fill(later, 1)
-    assert [entry.epoch for entry in await at.log()] == [EPOCH, EPOCH]
-    await client.delete(keys_of(shard_of(policy().spec.name, S)).sequence)
-    await fill(later, 1)
-    assert [(entry.epoch, entry.seq) for entry in await at.log()][-1] == ("e2", 1)
+async def test_an_epoch_is_what_one_process_wrote(tmp_path: Path) -> None:
+    """A restart keeps everything here, but nobody who reads the log can know that."""
+    with EmbeddedServer(tmp_path) as server:
+        client = client_of(server)
+        at = on_redis(client)
+        await fill(at, 2)
+        first = run_id(server)
+        server.kill()
+        server.start()
+        second = run_id(server)
+        await at.read(policy(), "a")  # asked again on another connection; a write would not be
+        await fill(at, 1)
+        assert first != second
+        assert [(entry.epoch, entry.seq) for entry in await at.log()] == [(first, 1), (first, 2), (second, 1)]
+        await client.aclose()
+
+
+async def test_writers_share_the_epoch_of_the_process_they_write_to(valkey: EmbeddedServer) -> None:
+    flush(valkey)
+    one, other = client_of(valkey), client_of(valkey)
+    await fill(on_redis(one), 1)
+    await fill(on_redis(other), 1)
+    assert [(entry.epoch, entry.seq) for entry in await on_redis(one).log()] == [(run_id(valkey), 1), (run_id(valkey), 2)]
+    await one.aclose()
+    await other.aclose()
+
+
+def run_id(server: EmbeddedServer) -> str:
+    with redis.Redis(host=server.host, port=server.port) as client:
+        return str(client.info("server")["run_id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -184,7 +185,7 @@ def score_request(**changes: Any) -> pb.ScoreRequest:
 
 
 @asynccontextmanager
-async def world(limits: Limits | None = None, gate: Gate | None = None) -> AsyncIterator[World]:
+async def world(limits: Limits | None = None, gate: Gate | None = None, **options: Any) -> AsyncIterator[World]:
     """A server that answers at once, until a test says otherwise."""
     catalog = MemoryCatalog([resolve(parse_spec(raw), None) for raw in (SHOP, STRICT, SUMMED)])
     obstacles = Obstacles()
@@ -198,7 +199,7 @@ async def world(limits: Limits | None = None, gate: Gate | None = None) -> Async
         PolicyService(store, catalog),
         heard,
         lambda name: catalog.live(PolicyName(name)) is not None,
-        ServerOptions(limits or Limits()),
+        ServerOptions(limits or Limits(), **options),
         gate,
     )
     port = server.listen("127.0.0.1:0")
@@ -229,6 +230,9 @@ async def failure(call: Any) -> Failure:
     trailers: dict[str, Any] = dict(error.trailing_metadata())
     seen = read_status(Status.FromString(trailers["grpc-status-details-bin"]))
     assert (error.code(), error.details()) == (seen.code, seen.message)
+    pushback = trailers.get("grpc-retry-pushback-ms")
+    retried = seen.retry_after_s is not None and seen.code is grpc.StatusCode.UNAVAILABLE
+    assert pushback == (str(math.ceil((seen.retry_after_s or 0) * 1000)) if retried else None)
     return seen
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
+import time
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import policy_pb2
+from ooml.bandit.v1.bandit_pb2_grpc import BanditServiceStub
 from structlog.testing import capture_logs
 
 from serving.ports import Unavailable
@@ -252,6 +257,21 @@ async def test_a_store_that_is_away_is_unavailable_with_a_time_to_retry(here: Wo
     here.obstacles.error = Unavailable("the store does not answer")
     seen = await failure(here.bandit.Score(score_request()))
     assert (seen.code, seen.reason, seen.retry_after_s) == (StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", 0.5)
+
+
+async def test_grpcs_own_retry_waits_as_long_as_it_is_told(here: World) -> None:
+    soon = {"maxAttempts": 2, "initialBackoff": "0.001s", "maxBackoff": "0.001s", "backoffMultiplier": 1}
+    policy = {"name": [{}], "retryPolicy": {**soon, "retryableStatusCodes": ["UNAVAILABLE"]}}
+    here.obstacles.error = Unavailable("the store does not answer")
+    service_config = json.dumps({"methodConfig": [policy]})
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{here.port}", [("grpc.service_config", service_config)]) as channel:
+        began = time.monotonic()
+        call = asyncio.ensure_future(BanditServiceStub(channel).Score(score_request(), timeout=10))
+        await here.heard.until_ended(1)
+        here.obstacles.error = None
+        assert (await call).decision_id
+    assert time.monotonic() - began >= 0.5
+    assert [code for _, _, code in here.heard.calls] == ["UNAVAILABLE", "OK"]
 
 
 async def test_a_mistake_of_ours_is_internal_and_keeps_its_text_to_itself(here: World) -> None:

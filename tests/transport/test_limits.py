@@ -137,3 +137,14 @@ async def _health(here: World) -> list[str]:
     stub: Any = health_pb2_grpc.HealthStub(here.channel)
     answers = [await stub.Check(health_pb2.HealthCheckRequest(service=service)) for service in ("", *SERVICES)]
     return [health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) for answer in answers]
+
+
+async def test_a_peer_that_vanished_without_a_word_is_let_go() -> None:
+    async with world(keepalive_s=1.0, keepalive_timeout_s=0.5) as here:
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        no_settings = bytes.fromhex("000000040000000000")
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_settings)
+        async with asyncio.timeout(20):
+            while await reader.read(1024):  # what it is asked is not answered
+                pass
+        writer.close()

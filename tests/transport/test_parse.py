@@ -42,6 +42,7 @@ def test_a_whole_score_is_parsed_field_by_field() -> None:
         deferred=True,
         explain=True,
         served=Served(CandidateId("c"), 0.5, -1.0),
+        message=request.SerializeToString(),
     )
 
 
@@ -108,3 +109,8 @@ def test_the_body_hash_does_not_depend_on_the_order_of_maps(names: list[str]) ->
         request.context[name] = float(name[1:])
     expected = score_request(request_id="r", context={f"k{i}": float(i) for i in range(8)})
     assert parse.score(request).body_hash == parse.score(expected).body_hash
+
+
+def test_a_request_is_handed_on_as_it_came_for_the_log() -> None:
+    request = pb.ScoreRequest(policy="p", request_id="r", candidates=[pb.Candidate(id="é", entities={"task_id": "7"})], explain=True)
+    assert pb.ScoreRequest.FromString(parse.score(request).message) == request

@@ -1,7 +1,7 @@
 -- The outbox: one stream per shard, one entry per commit, numbered without gaps. Scripts that include this begin with
--- KEYS[1]  hash seq: epoch, seq (of the last entry), shed (decisions left out since then)
+-- KEYS[1]  hash seq: epoch, seq (of the last entry of that epoch), shed (decisions left out since then)
 -- KEYS[2]  stream out
--- ARGV[1]  epoch, should the shard have none yet
+-- ARGV[1]  id of this process: an epoch is what one process wrote, for another may have lost the end of it; '' when not known
 -- ARGV[2]  entries the stream may hold
 -- ARGV[3]  '1': a sink drains the stream; '0': nobody does, so it is trimmed
 local outbox = {}
@@ -26,16 +26,19 @@ end
 
 -- Append one entry. namespace may be ''; events is a list of name, packed, name, packed ... Returns the entry's stream id.
 function outbox.append(namespace, scope, events)
-  local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
-  if seq == 1 then
-    redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
-  end
   local state = redis.call('HMGET', KEYS[1], 'epoch', 'shed')
-  local entry = {'epoch', state[1], 'seq', seq, 'ns', namespace, 'scope', scope}
-  if state[2] then
+  local epoch, shed, seq = state[1], state[2], 1
+  if epoch and (ARGV[1] == '' or epoch == ARGV[1]) then
+    seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+  else
+    epoch = ARGV[1]
+    redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', seq)
+  end
+  local entry = {'epoch', epoch, 'seq', seq, 'ns', namespace, 'scope', scope}
+  if shed then
     redis.call('HDEL', KEYS[1], 'shed')
     table.insert(events, 'shed')
-    table.insert(events, state[2])
+    table.insert(events, shed)
   end
   for i = 1, #events do
     entry[#entry + 1] = events[i]

@@ -15,6 +15,7 @@
 -- ARGV[16]  life of the reply, milliseconds
 -- ARGV[17]  the decision's facts, packed
 -- ARGV[18]  the decision as it is logged and replied, without its head (times and generation)
+-- ARGV[19]  what it was made from, packed, for the log alone; '' when not known
 -- Returns   {'RECORDED', deadline}: microseconds, -1 while deferred; also when the same decision was recorded before
 --           {'REPLAYED', packed decision}: the request_id has been answered
 --           {'FORGOTTEN'}, {'ARM_LIMIT'}, {'FULL'}: nothing was changed
@@ -51,7 +52,7 @@ local events = {}
 if outbox.crowded() then
   outbox.shed()
 else
-  events = {'decision', made}
+  events = {'decision', made, 'inputs', ARGV[19]}
 end
 if learns then
   table.insert(events, 'evidence')

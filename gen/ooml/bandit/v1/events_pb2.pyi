@@ -170,6 +170,7 @@ class DecisionMade(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     BODY_HASH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Names the decision."""
     policy: _builtins.str
@@ -204,6 +205,8 @@ class DecisionMade(_message.Message):
     """How often the scope had been forgotten before."""
     body_hash: _builtins.bytes
     """Hash of the request, by which a repeated request_id is told from a reused one; empty without a request_id."""
+    request_id: _builtins.str
+    """The request's own name; empty without one."""
     @_builtins.property
     def request_time(self) -> _timestamp_pb2.Timestamp:
         """The time at which features were computed, as the caller gave it or by the server's clock."""
@@ -294,10 +297,11 @@ class DecisionMade(_message.Message):
         variant: _builtins.str = ...,
         generation: _builtins.int = ...,
         body_hash: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "request_time", b"request_time", "reward_deadline", b"reward_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "body_hash", b"body_hash", "candidate_entity_names", b"candidate_entity_names", "candidate_entity_values", b"candidate_entity_values", "candidate_ids", b"candidate_ids", "chosen", b"chosen", "decided_at", b"decided_at", "decision_id", b"decision_id", "deferred", b"deferred", "dimension", b"dimension", "entities", b"entities", "experiment", b"experiment", "feature_status", b"feature_status", "feature_times", b"feature_times", "generation", b"generation", "means", b"means", "namespace", b"namespace", "policy", b"policy", "policy_version", b"policy_version", "prior_version", b"prior_version", "propensities", b"propensities", "propensity", b"propensity", "request_time", b"request_time", "reward_deadline", b"reward_deadline", "scope", b"scope", "scores", b"scores", "seed", b"seed", "served", b"served", "uncertainties", b"uncertainties", "variant", b"variant", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "body_hash", b"body_hash", "candidate_entity_names", b"candidate_entity_names", "candidate_entity_values", b"candidate_entity_values", "candidate_ids", b"candidate_ids", "chosen", b"chosen", "decided_at", b"decided_at", "decision_id", b"decision_id", "deferred", b"deferred", "dimension", b"dimension", "entities", b"entities", "experiment", b"experiment", "feature_status", b"feature_status", "feature_times", b"feature_times", "generation", b"generation", "means", b"means", "namespace", b"namespace", "policy", b"policy", "policy_version", b"policy_version", "prior_version", b"prior_version", "propensities", b"propensities", "propensity", b"propensity", "request_id", b"request_id", "request_time", b"request_time", "reward_deadline", b"reward_deadline", "scope", b"scope", "scores", b"scores", "seed", b"seed", "served", b"served", "uncertainties", b"uncertainties", "variant", b"variant", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

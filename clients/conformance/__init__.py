@@ -1,0 +1,1 @@
+"""The cases that every client executes against real servers, and what judges them."""

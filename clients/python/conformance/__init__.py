@@ -1,0 +1,1 @@
+"""Executes the cases of clients/conformance with this client, and judges nothing."""

@@ -1,0 +1,1 @@
+"""Generated from protos/ooml/bandit/v1; `make gen` writes it anew."""

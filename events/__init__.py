@@ -1,0 +1,1 @@
+"""The typed event bus, and what feeds it and drains it: outbox → bus → table."""

@@ -1,0 +1,228 @@
+"""One connection to NATS, for as long as it lives: many messages on their way at once. Whoever meets its end opens another."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Self
+
+import nats.aio.client
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.errors import APIError
+
+from events.bus import Message
+from events.headers import headers_of
+
+FAILURES = (nats.errors.Error, OSError, TimeoutError)
+"""What calls of a `Link` raise when it is of no use any more."""
+
+_AT_ONCE = 2_000
+"""Messages on their way at once. The server drops what it has no room to queue: 10,000, or 128 MiB."""
+_BYTES_AT_ONCE = 8 << 20
+_OVER_TO_THE_SOCKET = 64
+"""So many messages are written before what is pending goes out: the server works while we write."""
+_RETRY_S = 0.05
+_CLOSING_S = 1.0
+_NO_RESPONDERS = "503"
+
+
+class Link:
+    """A connection. Its failures (`FAILURES`) are its end: close it then.
+
+    Args:
+        timeout_s: how long it may take until something is heard of what was sent.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._client = _Client()
+        self._batches: dict[str, _Batch] = {}
+        self._numbers = itertools.count()
+        self._inbox = ""
+        self._said: Exception | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def open(cls, servers: Sequence[str], timeout_s: float) -> Self:
+        """Connect, trying until the time is over.
+
+        Raises:
+            FAILURES.
+        """
+        link = cls(timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await link._client.connect(
+                    list(servers),
+                    error_cb=link._note,
+                    closed_cb=link._end,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=_RETRY_S,  # type: ignore[arg-type]  # it is a time to sleep
+                    connect_timeout=timeout_s,  # type: ignore[arg-type]
+                    pending_size=0,  # what is pending is bounded here; a buffer that fills up would wait for the socket without end
+                )
+                link._inbox = link._client.new_inbox()
+                await link._client.subscribe(f"{link._inbox}.*", cb=link._hear)
+        except BaseException as error:
+            await link.close()
+            if isinstance(error, TimeoutError) and link._said is not None:
+                raise link._said from None
+            raise
+        return link
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """To make streams and consumers with."""
+        return self._client.jetstream(timeout=self._timeout_s)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Of the server."""
+        version = self._client.connected_server_version
+        return version.major, version.minor
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest message that the server takes, headers included."""
+        return self._client.max_payload
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Return when all are kept.
+
+        Raises:
+            FAILURES.
+        """
+        for group in _groups(messages):
+            await self._publish(group)
+
+    async def ask(self, subject: str) -> None:
+        """Send an empty request and return when it is answered.
+
+        Raises:
+            FAILURES.
+        """
+        await self._client.request(subject, b"", timeout=self._timeout_s)
+
+    async def listen(self, hear: Callable[[Any], Awaitable[None]]) -> str:
+        """Call whenever something comes; the subject where, one word short.
+
+        Raises:
+            FAILURES.
+        """
+        inbox = self._client.new_inbox()
+        # Without a bound on bytes: no more comes than is asked for.
+        await self._client.subscribe(f"{inbox}.*", cb=hear, pending_bytes_limit=0)
+        return inbox
+
+    async def send(self, subject: str, body: bytes, reply: str) -> None:
+        """Send without waiting.
+
+        Raises:
+            FAILURES.
+        """
+        await self._client.publish(subject, body, reply)
+
+    async def heard(self, answer: asyncio.Future[None], at: Callable[[], float], patience_s: float) -> None:
+        """Wait for an answer for as long as something was heard, last at some time of the loop's clock, within the patience.
+
+        Raises:
+            FAILURES.
+        """
+        clock = asyncio.get_running_loop().time
+        while not answer.done():
+            left_s = at() + patience_s - clock()
+            if left_s <= 0:
+                raise TimeoutError(f"no answer within {patience_s:g} s")
+            await asyncio.wait((answer, self.ended), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if self.ended.done() and not answer.done():
+                raise self._said or nats.errors.ConnectionClosedError
+        answer.result()
+
+    async def close(self) -> None:
+        """Close it, also when nobody is at its other end. Safe to repeat."""
+        with suppress(*FAILURES):
+            async with asyncio.timeout(_CLOSING_S):
+                await self._client.close()
+        await self._end()
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        number = str(next(self._numbers))
+        reply = f"{self._inbox}.{number}"
+        batch = self._batches[number] = _Batch(len(messages))
+        try:
+            for sent, message in enumerate(messages, 1):
+                await self._client.publish(message.subject, message.body, reply, headers_of(message))
+                if sent % _OVER_TO_THE_SOCKET == 0:
+                    await asyncio.sleep(0)
+            await self.heard(batch.kept, lambda: batch.heard_at, self._timeout_s)
+        finally:
+            del self._batches[number]
+
+    async def _hear(self, answer: Any) -> None:
+        batch = self._batches.get(answer.subject.rpartition(".")[2])
+        if batch is not None:
+            batch.hear(answer)
+
+    async def _note(self, error: Exception) -> None:
+        self._said = error
+
+    async def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+class _Client(nats.aio.client.Client):
+    def _connect_command(self) -> bytes:
+        # The password is in it. A server, or somebody in between, who says that it knows no TLS is not told.
+        server = self._current_server
+        if server is not None and server.uri.scheme == "tls" and not self._server_info.get("tls_required"):
+            raise nats.errors.Error("the server speaks no TLS, and tls:// was asked for")
+        return super()._connect_command()
+
+
+class _Batch:
+    """Messages on their way, each of which is answered once."""
+
+    def __init__(self, size: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.kept: asyncio.Future[None] = loop.create_future()
+        self.heard_at = loop.time()
+        self._clock = loop.time
+        self._open = size
+
+    def hear(self, answer: Any) -> None:
+        self.heard_at = self._clock()
+        if self.kept.done():
+            return
+        if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
+            self.kept.set_exception(nats.errors.Error("no stream keeps that subject"))
+            return
+        try:
+            said = json.loads(answer.data)
+        except ValueError:
+            return  # somebody else who hears of it answers too
+        if "error" in said:
+            self.kept.set_exception(APIError.from_error(said["error"]))
+        elif "stream" in said:
+            self._open -= 1
+            if not self._open:
+                self.kept.set_result(None)
+
+
+def _groups(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Messages in order, so many that the server has room for them."""
+    group: list[Message] = []
+    size = 0
+    for message in messages:
+        if group and (len(group) == _AT_ONCE or size + len(message.body) > _BYTES_AT_ONCE):
+            yield group
+            group, size = [], 0
+        group.append(message)
+        size += len(message.body)
+    if group:
+        yield group

@@ -1,0 +1,151 @@
+"""The processes that move events, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from events.bus import Bus, BusUnavailable, Subscription
+from events.direct import DirectSource
+from events.jetstream import JetStreamBus
+from events.lease import LeaseLost, lease
+from events.outbox import Outbox
+from events.reading import EntryReader, published_in
+from events.relay import Relay
+from events.settings import EventSettings
+from events.sink import NAME, Sink
+from events.subjects import ALL
+from events.table import EventTable, TableUnavailable
+from serving.ports import Unavailable
+from serving.redis.catalog import RedisCatalog
+from serving.redis.connect import Client, connect
+
+SINK_LEASE = "ooml:sink"
+LAG_S = 10.0
+_PAUSE_S = 1.0
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both processes need.
+
+    Args:
+        client: of the store.
+        outbox: of it.
+        entries: reads it.
+        bus: None when there is no broker.
+    """
+
+    client: Client
+    outbox: Outbox
+    entries: EntryReader
+    bus: Bus | None
+
+
+async def relay(settings: EventSettings) -> None:
+    """Relay until told to stop.
+
+    Raises:
+        ValueError: the settings name no broker.
+    """
+    async with _parts(settings) as parts:
+        if parts.bus is None:
+            raise ValueError("there is no broker to relay to: set OOML_NATS_URL, or run `ooml sink` alone, which reads the outbox itself")
+        moving = Relay(parts.outbox, parts.entries, parts.bus, NAME, log.warning)
+        log.info("relaying", redis=settings.redis_address, nats=settings.nats_address)
+        await _until_stopped(moving.run(), _tell_lag(parts.outbox, moving.progress))
+
+
+async def sink(settings: EventSettings) -> None:
+    """Keep events until told to stop; wait while another sink does."""
+    async with _parts(settings) as parts:
+        await _until_stopped(_keep(settings, parts))
+
+
+async def _keep(settings: EventSettings, parts: Parts) -> None:
+    while True:
+        try:
+            async with lease(parts.client, SINK_LEASE):
+                source = DirectSource(parts.outbox, parts.entries) if parts.bus is None else await _subscribed(parts.bus)
+                keeping = Sink(source, await _opened(settings.event_table), parts.outbox, parts.bus, log.warning)
+                log.info("keeping events", redis=settings.redis_address, nats=settings.nats_address or None, table=settings.event_table)
+                await _together(keeping.run(), _tell_lag(parts.outbox, keeping.progress))
+        except LeaseLost as error:
+            log.warning("another sink may have taken over", error=str(error))
+
+
+async def _subscribed(bus: Bus) -> Subscription:
+    """Once the bus is there."""
+    return await _once_there("the bus cannot be reached", BusUnavailable, lambda: bus.subscribe(NAME, [ALL]))
+
+
+async def _opened(url: str) -> EventTable:
+    """Once the table can be."""
+    return await _once_there("the table cannot be opened", TableUnavailable, lambda: asyncio.to_thread(EventTable, url))
+
+
+async def _once_there(what: str, away: type[Exception], attempt: Callable[[], Awaitable[T]]) -> T:
+    told = False
+    while True:
+        try:
+            return await attempt()
+        except away as error:
+            if not told:
+                log.warning(what, error=str(error))
+            told = True
+            await asyncio.sleep(_PAUSE_S)
+
+
+@asynccontextmanager
+async def _parts(settings: EventSettings) -> AsyncIterator[Parts]:
+    client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster, timeout_s=settings.redis_timeout_s)
+    bus = JetStreamBus(settings.nats_servers, settings.nats_address, timeout_s=settings.nats_timeout_s) if settings.nats_servers else None
+    try:
+        catalog = RedisCatalog(client, log.warning, timeout_s=settings.redis_timeout_s)
+        yield Parts(client, Outbox(client), EntryReader(published_in(catalog), log.warning), bus)
+    finally:
+        if bus is not None:
+            await bus.aclose()
+        await client.aclose()
+
+
+async def _tell_lag(outbox: Outbox, progress: Callable[[], dict[str, int]]) -> None:
+    """Say now and then how many entries wait, if that or the progress has changed."""
+    said: dict[str, int] = {}
+    while True:
+        await asyncio.sleep(LAG_S)
+        try:
+            depths = await outbox.depths()
+        except Unavailable:
+            continue
+        now = {"waiting": sum(depths), "most_in_a_shard": max(depths), **progress()}
+        if now != said:
+            log.info("lag", **now)
+        said = now
+
+
+async def _together(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Run until one of them fails; then the others end, too."""
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(job)
+
+
+async def _until_stopped(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Run until one of them fails, or SIGINT or SIGTERM comes."""
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(_together(*jobs))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await running

@@ -1,0 +1,101 @@
+"""Moves events from the outbox to the bus. Any number of relays may run; what one of them took and did not live to tell, another takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from events.bus import Bus, BusUnavailable, MessageTooLarge
+from events.outbox import Entry, Outbox
+from events.reading import EntryReader, Report
+from serving.ports import Unavailable
+
+WAIT_S = 1.0
+PAUSE_S = 0.5
+AGAIN_S = 60.0
+
+
+class Relay:
+    """Takes entries, publishes what they tell, and leaves them where they are: they are dropped by whoever keeps the events for good.
+
+    An entry that is still there when its keeper on the bus has nothing left to read was lost on the way (the relay died, the bus forgot):
+    it is published again.
+
+    Args:
+        keeper: name of the subscription that keeps events for good.
+        report: told of what goes wrong, as a structlog method is, once until it is well again.
+        again_s: how long an entry may be on its way.
+    """
+
+    def __init__(self, outbox: Outbox, entries: EntryReader, bus: Bus, keeper: str, report: Report, *, again_s: float = AGAIN_S) -> None:
+        self._outbox = outbox
+        self._bus = bus
+        self._entries = entries
+        self._keeper = keeper
+        self._report = report
+        self._again_s = again_s
+        self._failing = ""
+        self.published = 0
+        """Messages, so far."""
+
+    def progress(self) -> dict[str, int]:
+        """For the log."""
+        return {"published": self.published}
+
+    async def run(self) -> None:
+        """Move events until cancelled; while the store or the bus is away, wait for it."""
+        looked_at = 0.0
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                await self.move(WAIT_S)
+                if clock() - looked_at >= self._again_s / 4:
+                    await self.move_again()
+                    looked_at = clock()
+                self._well()
+            except (Unavailable, BusUnavailable) as error:
+                self._ill(error)
+                await asyncio.sleep(PAUSE_S)
+
+    async def move(self, wait_s: float) -> int:
+        """Publish what is new; how many entries that were.
+
+        Raises:
+            Unavailable, BusUnavailable: what was taken and not published is published by `move_again`, of this relay or another.
+        """
+        entries = await self._outbox.take(wait_s)
+        await self._publish(entries)
+        return len(entries)
+
+    async def move_again(self) -> int:
+        """Publish what was lost on the way; how many entries that were.
+
+        Raises:
+            Unavailable, BusUnavailable.
+        """
+        again = 0
+        while await self._bus.backlog(self._keeper) == 0 and (entries := await self._outbox.take_again(self._again_s)):
+            await self._publish(entries)
+            again += len(entries)
+        if again:
+            self._report("events were published again that were lost on the way", entries=again)
+        return again
+
+    async def _publish(self, entries: Sequence[Entry]) -> None:
+        messages = [message for entry in entries for message in await self._entries.messages(entry)]
+        if messages:
+            try:
+                await self._bus.publish(messages)
+            except MessageTooLarge as error:  # the others were published; these stay where they are, until the bus takes them
+                self._report("events are too large for the bus", error=str(error))
+            self.published += len(messages)
+
+    def _ill(self, error: Exception) -> None:
+        if self._failing != str(error):
+            self._report("events cannot be moved", error=str(error))
+        self._failing = str(error)
+
+    def _well(self) -> None:
+        if self._failing:
+            self._report("events are moved again")
+        self._failing = ""

@@ -1,0 +1,247 @@
+"""The log as a Delta Lake table: every event once, whatever is sent again; readable by whatever reads Delta, or Parquet.
+
+What is kept twice would be wrong for ever, so an event is kept only if no row has its id; and as a second writer could keep it between
+the look and the write, every commit names the number of the sink's commits so far (an application transaction of Delta's protocol): of two
+writers who saw the same table one fails, looks again, and finds the rows there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from events.columns import DAY_US, SCHEMA, TIME
+from events.known import MOST, Known, Words, words_of
+
+PARTITIONS = ("policy", "date")
+CONFIGURATION = {
+    # Least and greatest values of other columns would repeat people's names in the log of the table, out of reach of an erasure.
+    "delta.dataSkippingStatsColumns": "recorded_at",
+    "delta.logRetentionDuration": "interval 1 days",
+    "delta.enableExpiredLogCleanup": "true",
+}
+_APP = "sink"
+_ATTEMPTS = 5
+
+Partition = tuple[str | None, int]
+"""Policy, and days since the epoch."""
+
+
+class TableUnavailable(Exception):
+    """The table cannot be read or written just now: the disk is full, the store is away. Nothing was half written; its message says why."""
+
+
+class Erasure(NamedTuple):
+    """A scope of a policy that was forgotten, and when (microseconds since the epoch): what was recorded up to then goes."""
+
+    policy: str
+    scope: str
+    at_us: int
+
+
+class EventTable:
+    """One table. Not for several threads at once.
+
+    Args:
+        url: a folder, or the URL of one in an object store; made when it is not there.
+        most_ids: ids of rows to keep in memory.
+    """
+
+    def __init__(self, url: str, most_ids: int = MOST) -> None:
+        self.url = url
+        self._local = None if "://" in url else Path(url)
+        with _available():
+            self._table = self._open()
+        self._known = Known(self._ids, most_ids)
+        self._forgotten: dict[tuple[str, str], int] | None = None
+
+    def append(self, rows: pa.Table) -> int:
+        """Keep rows (of `SCHEMA`) that are not there yet, and durably; how many.
+
+        Not kept, too, is what was recorded of a scope before it was forgotten.
+
+        Raises:
+            TableUnavailable: none of them is kept, or it is not known; to append them again is safe.
+        """
+        with _available():
+            for attempt in range(_ATTEMPTS):
+                fresh = self._fresh(rows)
+                if not fresh.num_rows:
+                    return 0
+                try:
+                    self._commit(fresh)
+                except CommitFailedError:
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                    self.refresh()
+                else:
+                    self._remember(fresh)
+                    return int(fresh.num_rows)
+        raise AssertionError
+
+    def erase(self, erasures: Sequence[Erasure]) -> int:
+        """Delete what was recorded of forgotten scopes, and the files that held it; how many rows. The tombstones stay.
+
+        Raises:
+            TableUnavailable: some may be left; to erase them again is safe.
+        """
+        if not erasures:
+            return 0
+        with _available():
+            for erasure in erasures:
+                self._note(erasure)
+            deleted = self._table.delete(" OR ".join(map(_predicate, erasures)))
+            self._table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+            self._sync()
+        return int(deleted["num_deleted_rows"])
+
+    def compact(self, keep_hours: int = 168) -> None:
+        """Join small files to large ones, and remove files that no version of the last hours needs.
+
+        Raises:
+            TableUnavailable.
+        """
+        with _available():
+            self._table.optimize.compact()
+            self._table.vacuum(retention_hours=keep_hours, enforce_retention_duration=False, dry_run=False)
+            self._table.create_checkpoint()
+            self._table.cleanup_metadata()
+
+    def refresh(self) -> None:
+        """See what others have written."""
+        self._table.update_incremental()
+        self._known.forget()
+        self._forgotten = None
+
+    @property
+    def version(self) -> int:
+        """Of the table, as it was last seen or written."""
+        return int(self._table.version())
+
+    def _open(self) -> DeltaTable:
+        try:
+            return DeltaTable(self.url)
+        except TableNotFoundError:
+            if self._local is not None:
+                self._local.mkdir(parents=True, exist_ok=True)
+            return DeltaTable.create(
+                self.url, SCHEMA, mode="ignore", partition_by=list(PARTITIONS), configuration=CONFIGURATION, name="events"
+            )
+
+    def _fresh(self, rows: pa.Table) -> pa.Table:
+        """Rows whose id neither the table nor an earlier row has, and that no erasure is to take away again."""
+        ids = words_of(rows["id"].to_pylist())
+        keep = np.zeros(len(ids), dtype=np.bool_)
+        keep[np.unique(ids, axis=0, return_index=True)[1]] = True
+        for (policy, day), places in _by_partition(rows).items():
+            # A decision that was made again after a fail-over has another time: shortly before or after.
+            for near in (day - 1, day, day + 1):
+                keep[places] &= ~self._known.of((policy, near)).holds(ids[places])
+        keep &= ~self._is_forgotten(rows)
+        return rows.filter(pa.array(keep))
+
+    def _is_forgotten(self, rows: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        tombstones = self._tombstones()
+        gone = np.zeros(rows.num_rows, dtype=np.bool_)
+        if not tombstones:
+            return gone
+        for place, (policy, scope, kind, at) in enumerate(_of(rows, "policy", "scope", "kind", "recorded_at")):
+            gone[place] = kind != "forgotten" and at <= tombstones.get((policy, scope), -1)
+        return gone
+
+    def _tombstones(self) -> dict[tuple[str, str], int]:
+        if self._forgotten is None:
+            self._forgotten = {}
+            for erasure in erasures_of(self._read(["policy", "scope", "kind", "recorded_at"], pc.field("kind") == "forgotten")):
+                self._note(erasure)
+        return self._forgotten
+
+    def _note(self, erasure: Erasure) -> None:
+        tombstones, scope = self._tombstones(), (erasure.policy, erasure.scope)
+        tombstones[scope] = max(erasure.at_us, tombstones.get(scope, -1))
+
+    def _commit(self, rows: pa.Table) -> None:
+        number = self._table.transaction_version(_APP) or 0
+        properties = CommitProperties(app_transactions=[Transaction(_APP, number + 1)])
+        write_deltalake(self._table, rows, mode="append", commit_properties=properties)
+        self._sync()
+
+    def _remember(self, rows: pa.Table) -> None:
+        ids = words_of(rows["id"].to_pylist())
+        for partition, places in _by_partition(rows).items():
+            self._known.of(partition).add(ids[places])
+        for erasure in erasures_of(rows):
+            self._note(erasure)
+
+    def _ids(self, partition: Partition) -> Words:
+        policy, day = partition
+        of_policy = pc.field("policy").is_null() if policy is None else pc.field("policy") == policy
+        return words_of(self._read(["id"], of_policy & (pc.field("date") == _date(day)))["id"].to_pylist())
+
+    def _read(self, columns: Sequence[str], where: pc.Expression) -> pa.Table:
+        return self._table.to_pyarrow_dataset().to_table(columns=list(columns), filter=where)
+
+    def _sync(self) -> None:
+        """What the last commit wrote reaches the disk: what is told to be kept must survive a power failure, too."""
+        if self._local is None:
+            return
+        log = self._local / "_delta_log"
+        commit = log / f"{self.version:020}.json"
+        written = [self._local / json.loads(line)["add"]["path"] for line in commit.read_text().splitlines() if '"add"' in line]
+        for path in (*written, *{file.parent for file in written}, commit, log):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def erasures_of(rows: pa.Table) -> list[Erasure]:
+    """What rows say is to be erased."""
+    told = rows.filter(pc.equal(rows["kind"], "forgotten"))
+    return [Erasure(policy, scope, at) for policy, scope, at in _of(told, "policy", "scope", "recorded_at")]
+
+
+def _of(rows: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Some columns, row by row; times in microseconds."""
+    columns = (rows[name].cast(pa.int64()) if rows.schema.field(name).type == TIME else rows[name] for name in names)
+    return zip(*(column.to_pylist() for column in columns), strict=True)
+
+
+def _by_partition(rows: pa.Table) -> dict[Partition, list[int]]:
+    """Places of the rows of each partition."""
+    places: defaultdict[Partition, list[int]] = defaultdict(list)
+    for place, (policy, at) in enumerate(_of(rows, "policy", "recorded_at")):
+        places[policy, at // DAY_US].append(place)
+    return places
+
+
+def _predicate(erasure: Erasure) -> str:
+    policy, scope = (text.replace("'", "''") for text in (erasure.policy, erasure.scope))
+    until = f"arrow_cast({erasure.at_us}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    return f"(policy = '{policy}' AND scope = '{scope}' AND kind <> 'forgotten' AND recorded_at <= {until})"
+
+
+def _date(day: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=day)
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        said = str(error).split("\n   0: ")[0]  # what follows is a trace of the library's own
+        raise TableUnavailable(f"the table cannot be used: {said}") from error

@@ -1,0 +1,232 @@
+"""From a store that is written to, over the bus or without one, to the table: everything once, and nothing dropped before it is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from events.bus import BusUnavailable, Message
+from events.direct import DirectSource
+from events.memory import MemoryBus
+from events.outbox import Outbox
+from events.reading import EntryReader
+from events.relay import Relay
+from events.sink import NAME, Sink
+from events.subjects import ALL, DEAD_LETTERS
+from events.table import EventTable, TableUnavailable
+from policies.types import Namespace, PolicyName
+from serving.redis.connect import Client
+from serving.redis.store import StoreSettings
+from tests.events.build import decided, learned
+from tests.servers import Store, flush
+from tests.store.build import Harness, policy
+from tests.store.conftest import client_of, on_redis
+
+P = policy(default=0.5)
+
+
+@dataclass
+class World:
+    """A store, a bus, a table, and those who move events between them."""
+
+    store: Harness
+    client: Client
+    folder: Path
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.client)
+        self.entries = EntryReader(self.policy_of, self.report)
+
+    async def policy_of(self, namespace: Namespace) -> PolicyName | None:
+        return P.spec.name if namespace == P.namespace else None
+
+    def report(self, what: str, **details: Any) -> None:
+        self.reports.append({"what": what, **details})
+
+    def relay(self, again_s: float = 60.0) -> Relay:
+        return Relay(self.outbox, self.entries, self.bus, NAME, self.report, again_s=again_s)
+
+    async def sink(self) -> Sink:
+        return Sink(await self.bus.subscribe(NAME, [ALL]), EventTable(str(self.folder)), self.outbox, self.bus, self.report)
+
+    def direct(self, again_s: float = 60.0) -> Sink:
+        source = DirectSource(self.outbox, self.entries, again_s)
+        return Sink(source, EventTable(str(self.folder)), self.outbox, None, self.report)
+
+    async def waiting(self) -> int:
+        return sum(await self.outbox.depths())
+
+    def kinds(self) -> Counter[str]:
+        return Counter(DeltaTable(self.folder).to_pyarrow_table(columns=["kind"])["kind"].to_pylist())
+
+
+@pytest.fixture(params=["valkey", "redis_cluster"])
+async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    server: Store = request.getfixturevalue(request.param)
+    flush(server)
+    client = client_of(server)
+    yield World(on_redis(client, StoreSettings(sink="drained")), client, tmp_path / "events")
+    await client.aclose()
+
+
+async def live(here: World) -> None:
+    """Two people decide, one deferred; one is rewarded."""
+    of = await here.store.open(P, scope="u")
+    await here.store.open(P, scope="v", deferred=True)
+    await here.store.reward(P, of, 1.0, "r")
+
+
+LIVED = Counter(decision=2, evidence=2, reward=1)
+
+
+async def test_what_happened_is_in_the_table_and_no_longer_in_the_outbox(here: World) -> None:
+    sink = await here.sink()
+    await live(here)
+    assert await here.relay().move(0) == 3
+    assert await here.waiting() == 3  # the bus may forget
+    assert await sink.step() == 5
+    assert here.kinds() == LIVED
+    assert await here.waiting() == 0
+    assert await here.bus.backlog(NAME) == 0
+
+
+async def test_without_a_bus_the_outbox_itself_is_read(here: World) -> None:
+    await live(here)
+    assert await here.direct().step() == 5
+    assert here.kinds() == LIVED
+    assert await here.waiting() == 0
+
+
+async def test_what_a_relay_did_not_live_to_publish_is_published_by_another(here: World) -> None:
+    sink = await here.sink()
+    await live(here)
+    await here.outbox.take(0)  # and dies
+    assert await here.relay().move(0) == 0
+    assert await here.relay(again_s=60).move_again() == 0
+    assert await here.relay(again_s=0).move_again() >= 3
+    await sink.step()
+    assert here.kinds() == LIVED
+    assert await here.waiting() == 0
+
+
+async def test_what_the_bus_forgot_is_published_again(here: World) -> None:
+    await here.sink()
+    await live(here)
+    await here.relay().move(0)
+    here.bus = MemoryBus()
+    sink = await here.sink()
+    relay = here.relay(again_s=0)
+    entries = await here.outbox.take_again(0)
+    await relay._publish(entries)
+    await sink.step()
+    assert here.kinds() == LIVED
+    assert await here.waiting() == 0
+
+
+async def test_what_still_waits_on_the_bus_is_not_published_again(here: World) -> None:
+    await here.sink()
+    await live(here)
+    relay = here.relay(again_s=0)
+    await relay.move(0)
+    assert await relay.move_again() == 0
+    assert len(here.bus.kept) == 5
+
+
+async def test_a_sink_that_died_after_it_kept_events_keeps_them_once(here: World) -> None:
+    await live(here)
+    sink = here.direct()
+    deliveries = await sink._fetched(0.0)
+    sink._table.append(sink._batch(deliveries).rows)  # and dies
+    assert await here.direct(again_s=0.0).step() == 0
+    assert here.kinds() == LIVED
+    assert await here.waiting() == 0
+
+
+async def test_an_entry_stays_until_all_its_events_are_kept(here: World) -> None:
+    await here.store.open(P, scope="u")
+    sink = await here.sink()
+    await here.relay().move(0)
+    first, second = here.bus.kept
+    here.bus.kept[:] = [first]
+    await sink.step()
+    assert await here.waiting() == 1
+    here.bus.kept.append(second)
+    await sink.step()
+    assert await here.waiting() == 0
+
+
+async def test_a_table_that_cannot_be_written_leaves_everything_where_it_is(here: World) -> None:
+    await live(here)
+    sink = await here.sink()
+    await here.relay().move(0)
+    (here.folder / f"policy={P.spec.name}").write_text("in the way")
+    with pytest.raises(TableUnavailable):
+        await sink.step()
+    assert await here.waiting() == 3
+    assert await here.bus.backlog(NAME) == 5
+    (here.folder / f"policy={P.spec.name}").unlink()
+    assert await (await here.sink()).step() == 5
+    assert await here.waiting() == 0
+
+
+async def test_what_is_no_event_becomes_a_dead_letter_and_stops_nobody(here: World) -> None:
+    sink = await here.sink()
+    broken = [
+        Message("signals.x.served", "a", b"\xff\xff"),
+        Message("signals.x.served", "b", b""),
+        Message("signals.x.feedback", "c", learned(policy="").SerializeToString()),
+    ]
+    await here.bus.publish([*broken, Message("signals.tip.served", "d", decided().SerializeToString())])
+    assert await sink.step() == 1
+    letters = [message for message in here.bus.kept if message.subject == DEAD_LETTERS]
+    assert [letter.body for letter in letters] == [message.body for message in broken]
+    assert [letter.why for letter in letters] == [
+        "signals.x.served: not an ooml.bandit.v1.Event",
+        "signals.x.served: an event of kind None",
+        "signals.x.feedback: an event of kind 'evidence_added' that names no policy",
+    ]
+    assert [report["subject"] for report in here.reports] == ["signals.x.served"] * 2 + ["signals.x.feedback"]
+    assert await here.bus.backlog(NAME) == 0
+
+
+async def test_a_forgotten_person_is_erased_from_the_table(here: World) -> None:
+    await live(here)
+    await here.direct().step()
+    await here.store.store.forget(P.spec.name, [P.namespace], "u")  # type: ignore[arg-type]
+    await here.direct().step()
+    assert here.kinds() == Counter(decision=1, forgotten=1)
+    assert await here.waiting() == 0
+
+
+async def test_an_entry_of_an_unknown_namespace_stays_and_is_told_of(here: World) -> None:
+    stranger = policy(name="stranger", namespace="ffffffffffff")
+    of = await here.store.open(stranger, scope="u")
+    await here.store.reward(stranger, of, 1.0, "r")
+    await here.direct().step()
+    assert here.kinds() == Counter(decision=1, evidence=1)
+    assert await here.waiting() == 1
+    assert "no policy has the namespace" in here.reports[0]["error"]
+
+
+async def test_a_bus_that_is_away_loses_nothing(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = await here.sink()
+    await live(here)
+
+    async def away(messages: object) -> None:
+        raise BusUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.bus, "publish", away)
+        with pytest.raises(BusUnavailable):
+            await here.relay().move(0)
+    assert await here.relay(again_s=0).move_again() >= 3
+    await sink.step()
+    assert here.kinds() == LIVED
