@@ -96,8 +96,9 @@ class Settings(CommonSettings):
     event_sink: Literal["none", "drained"] = "none"
     """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
 
-    outbox_limit: int = Field(256, ge=16, le=1_000_000)
-    """Events kept per shard (of 256): newest ones without a sink; with one, how far it may lag before nothing more is accepted."""
+    outbox_limit: int | None = Field(None, ge=16, le=1_000_000)
+    """Entries kept per shard (of 256), about 2 KB each: newest ones without a sink; with one, how far it may lag before nothing more is
+    accepted, decisions being left out of the log from half of that on. Default: 256 without a sink, 65536 with one."""
 
     idempotency_window_s: float = Field(3600.0, gt=0, le=30 * 86_400)
     """How long the answer to a request_id is kept."""
@@ -149,6 +150,11 @@ class Settings(CommonSettings):
     def production(self) -> bool:
         """Whether weak guarantees are refused instead of warned of."""
         return self.mode == "production" if self.mode else not is_loopback(self.host)
+
+    @property
+    def outbox_entries(self) -> int:
+        """The limit, given or not. A policy whose scope is global fills one shard alone, and a sink that restarts takes its time."""
+        return self.outbox_limit or (256 if self.event_sink == "none" else 65_536)
 
     def in_clear(self) -> str:
         """All settings as JSON, secrets included: for the pipe to a child process, never for a log."""

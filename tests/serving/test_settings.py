@@ -128,6 +128,11 @@ def test_whoever_is_reachable_from_elsewhere_is_in_production_unless_told(host: 
     assert load(host=host, mode=mode).production is production
 
 
+def test_an_outbox_that_is_drained_may_lag_further_than_one_that_nobody_reads() -> None:
+    assert [load(event_sink=sink).outbox_entries for sink in ("none", "drained")] == [256, 65_536]
+    assert [load(event_sink=sink, outbox_limit=99).outbox_entries for sink in ("none", "drained")] == [99, 99]
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         load().port = 1
