@@ -18,7 +18,7 @@ PREFIX = "OOML_"
 _DATABASE = re.compile(r"(/\d{0,5})?")
 _TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _OF_THE_FEATURE_REPO = {"OOML_DATA_DIR", "OOML_FEAST_REGISTRY", "OOML_FEAST_REDIS"}
-_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE"}
+_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE", "OOML_EVENT_AGAIN_S", "OOML_SINK_LEASE_S"}
 
 
 class SettingsError(Exception):
