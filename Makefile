@@ -4,11 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FUZZ_S ?= 600
+# Hashes of pins, descriptors in generated code, names of tests; and `api_key = "k1"`: a key that matters is random, and found as such.
+NO_SECRETS := --exclude-files '^requirements.*\.txt$$' --exclude-files '(^|/)gen/' --exclude-lines '^(async )?def test_' --disable-plugin KeywordDetector
 
-.PHONY: help setup demo test test-slow test-clients check gen fmt bench bench-quick up serve clean
+.PHONY: help setup demo test test-slow test-clients check proto-check proto-release secrets audit fuzz gen fmt bench bench-quick up serve clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## a virtual environment in .venv with everything pinned
 
@@ -38,14 +41,29 @@ test-slow: setup ## the long fault, load and statistics tests
 test-clients: setup ## the same cases with every client there are tools for, on real servers
 	@$(BIN)/python -m clients.conformance.run
 
-check: setup ## lint, types, layers, contract, generated code; writes nothing
+check: setup ## lint, types, layers, contract, generated code, secrets; writes nothing
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/buf format --diff --exit-code protos
-	@$(BIN)/buf lint protos
-	@$(BIN)/python protos/generate.py --check
+	@$(BIN)/python protos/check.py --language Python
+	@$(MAKE) --no-print-directory secrets
+
+proto-check: setup ## the contract: form, nothing broken since the last release, generated code in every language
+	@$(BIN)/python protos/check.py
+
+proto-release: setup ## write the image of the contract as it is released (protos/released/); nothing else does
+	@$(BIN)/python protos/release.py
+
+secrets: setup ## no password, key or token lies in the repository; FILES=... looks at these alone
+	@files="$(FILES)"; [ "$$files" ] || files=$$(git ls-files --cached --others --exclude-standard) && \
+	$(BIN)/detect-secrets-hook $(NO_SECRETS) $$files
+
+audit: setup ## known vulnerabilities of what is pinned, by pip-audit; says so where its data cannot be had
+	@$(BIN)/python .ci/audit.py $(or $(PINS),requirements-dev.txt)
+
+fuzz: setup ## attack a real server for 10 minutes (FUZZ_S=seconds FUZZ_ARGS="--seed N")
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S) $(FUZZ_ARGS)
 
 fmt: setup ## format Python and protos
 	@$(BIN)/ruff format .

@@ -15,6 +15,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: OOML_HOST, else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one. Default: OOML_PORT, else 50051.")] = None,
     workers: Annotated[int | None, typer.Option(help="Serving processes, all on the one port. Default: OOML_WORKERS, else 1.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Listen in clear where others reach it: a proxy speaks TLS for it.")] = False,
     settings_: Annotated[bool, typer.Option("--settings", is_eager=True, help="Explain every OOML_ variable, and end.")] = False,
 ) -> None:
     """Serve decisions, on a Redis that runs. Prints `ooml serving grpc=HOST:PORT ...` once it listens; logs go to stderr.
@@ -25,11 +26,12 @@ def serve(
         _explain()
         return
     from serving import logs
-    from serving.settings import SettingsError, load
+    from serving.settings import SettingsError, check_door, load
     from serving.supervisor import PortTaken
 
     try:
-        settings = load(host=host, port=port, workers=workers)
+        settings = load(host=host, port=port, workers=workers, insecure=insecure or None)
+        check_door(settings)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

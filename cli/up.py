@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Annotated, TextIO
-from urllib.parse import urlsplit
 
 import typer
 
@@ -90,7 +89,7 @@ def up(settings: UpSettings) -> Iterator[Up]:
     """
     from cli.embedded import redis_url
     from serving import logs
-    from serving.settings import load
+    from serving.settings import SettingsError, check_door, load
 
     began = time.monotonic()
     data_dir = settings.data_dir.absolute()
@@ -101,6 +100,9 @@ def up(settings: UpSettings) -> Iterator[Up]:
     with ExitStack() as stack:
         url = stack.enter_context(redis_url(data_dir / "redis", settings.redis_port))
         server_settings = load(**{**settings.server, "redis_url": url, "feature_repo": settings.feature_repo})
+        check_door(server_settings)
+        if server_settings.tls is not None:
+            raise SettingsError("`ooml up` is for one machine and serves in clear: unset OOML_TLS_*, or run `ooml serve`")
         logs.configure(server_settings, "supervisor", settings.log)
         environment = feast_environment(data_dir, url)
         features = None
@@ -121,6 +123,7 @@ def command(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: OOML_HOST, else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one. Default: OOML_PORT, else 50051.")] = None,
     workers: Annotated[int | None, typer.Option(help="Serving processes. Default: OOML_WORKERS, else 1.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Listen in clear where others reach it: a proxy speaks TLS for it.")] = False,
     data_dir: Annotated[Path, typer.Option(help="Keeps all data; made if missing.")] = Path("data"),
     redis_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Of the Redis started here. Default: 6379 if it is free, else any.")
@@ -139,7 +142,7 @@ def command(
     signal.signal(signal.SIGTERM, _interrupt)
     settings = UpSettings(
         data_dir,
-        server={"host": host, "port": port, "workers": workers},
+        server={"host": host, "port": port, "workers": workers, "insecure": insecure or None},
         redis_port=_free(USUAL_REDIS_PORT) if redis_port is None else redis_port,
     )
     try:
@@ -305,19 +308,13 @@ def _wait_serving(server: _Server, deadline: float) -> None:
 
 def feast_environment(data_dir: Path, url: str) -> dict[str, str]:
     """What the feature repository, and whoever reads it, needs to find the data, the registry and Redis."""
-    parts = urlsplit(url)
-    feast = f"{parts.hostname}:{parts.port or USUAL_REDIS_PORT}"
-    if parts.password:
-        feast += f",password={parts.password}"
-    if parts.scheme == "rediss":
-        feast += ",ssl=true"
-    if parts.path.strip("/"):
-        feast += f",db={parts.path.strip('/')}"
+    from cli.feast_redis import feast_redis
+
     return {
         "OOML_REDIS_URL": url,
         "OOML_DATA_DIR": str(data_dir),
         "OOML_FEAST_REGISTRY": f"sqlite:///{data_dir}/registry.db",
-        "OOML_FEAST_REDIS": feast,
+        "OOML_FEAST_REDIS": feast_redis(url),
     }
 
 

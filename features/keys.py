@@ -23,8 +23,8 @@ def is_integer(text: str) -> bool:
     return _INTEGER(text) is not None
 
 
-_STRING_HEADS = tuple(_HEAD(_STRING, length) for length in range(1025))
-"""Of texts of all lengths that ids may have."""
+_STRING_HEADS = tuple(_HEAD(_STRING, length) for length in range(257))
+"""Of texts of all lengths that ids may have. Longer ones come too: a request with one is looked at whole before it is refused."""
 
 
 class BadEntityError(ValueError):
@@ -71,8 +71,11 @@ def key_of(view: View, own: Mapping[str, str], shared: Mapping[str, str]) -> byt
 
 def keys_of(view: View, texts: Iterable[str]) -> list[bytes]:
     """The keys of several rows of a view that has one join key, a string: what `key_of` gives for each."""
-    prefix, suffix, heads = view.key_prefix, view.key_suffix, _STRING_HEADS
-    return [b"".join((prefix, heads[len(data)], data, suffix)) for data in map(str.encode, texts)]
+    prefix, suffix, heads, known = view.key_prefix, view.key_suffix, _STRING_HEADS, len(_STRING_HEADS)
+    return [
+        b"".join((prefix, heads[size] if (size := len(data)) < known else _HEAD(_STRING, size), data, suffix))
+        for data in map(str.encode, texts)
+    ]
 
 
 def _integer(key: JoinKey, text: str) -> int | None:

@@ -19,6 +19,7 @@ import uvloop
 
 from policies.types import PolicyName
 from serving import child, logs
+from serving.certificates import BadCertificates
 from serving.child import Orders
 from serving.health import watch_health
 from serving.metrics import Metrics
@@ -84,6 +85,9 @@ async def serve(orders: Orders) -> int:
     except UnsafeStore as refused:
         log.critical("refusing to serve", reason=str(refused))
         code = child.REFUSED
+    except BadCertificates as bad:  # not REFUSED: whoever writes the files may be done when we are started again
+        log.critical("cannot listen", reason=str(bad))
+        code = 1
     log.info("draining")
     await worker.server.drain()
     await asyncio.sleep(settings.drain_notice_s)
@@ -128,7 +132,9 @@ def build(orders: Orders) -> Worker:
         ServerOptions(
             limits=Limits(settings.max_in_flight, settings.default_deadline_s, settings.access_log),
             reuse_port=True,
+            reflection=settings.shows_contract,
             max_connection_age_s=settings.max_connection_age_s,
+            tls=settings.tls,
         ),
         readiness.admit,
     )

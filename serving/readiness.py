@@ -12,6 +12,7 @@ from serving.ports import Unavailable
 from serving.redis.catalog import RedisCatalog
 from serving.redis.connect import Client
 from serving.redis.guard import findings, refuse_in_production
+from serving.redis.permissions import check_permissions
 from serving.redis.registry import compiled
 from serving.redis.store import RedisDecisionStore
 from serving.settings import Settings
@@ -60,6 +61,7 @@ class Readiness:
             self._loaded = True
 
     async def _guard(self) -> None:
+        await check_permissions(self._client)
         found = await findings(self._client)
         refuse_in_production(found, production=self._settings.production)
         if self._loud:

@@ -14,6 +14,8 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails, to_json
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from serving.certificates import BadCertificates, TlsFiles, checked
+
 PREFIX = "OOML_"
 _DATABASE = re.compile(r"(/\d{0,5})?")
 _TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
@@ -93,6 +95,21 @@ class Settings(CommonSettings):
     workers: int = Field(1, ge=1, le=256)
     """Serving processes; all of them listen on the one port."""
 
+    tls_cert_file: Path | None = None
+    """PEM file of the server's certificate and those between it and the root. Read anew when it changes. None: calls come in clear."""
+
+    tls_key_file: Path | None = None
+    """PEM file of its private key."""
+
+    tls_client_ca_file: Path | None = None
+    """PEM file of roots: every client must show a certificate that leads to one of them. None: clients need none."""
+
+    insecure: bool = False
+    """Allows calls in clear on an address that others can reach: say so where a proxy or mesh in front of the server speaks TLS for it."""
+
+    reflection: bool | None = None
+    """Whether callers can read the contract from the server. Default: in development."""
+
     event_sink: Literal["none", "drained"] = "none"
     """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
 
@@ -156,6 +173,18 @@ class Settings(CommonSettings):
         """The limit, given or not. A policy whose scope is global fills one shard alone, and a sink that restarts takes its time."""
         return self.outbox_limit or (256 if self.event_sink == "none" else 65_536)
 
+    @property
+    def shows_contract(self) -> bool:
+        """Whether reflection is on."""
+        return not self.production if self.reflection is None else self.reflection
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files to speak TLS with, None to listen in clear."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
+
     def in_clear(self) -> str:
         """All settings as JSON, secrets included: for the pipe to a child process, never for a log."""
         plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
@@ -187,6 +216,28 @@ def load_as(kind: type[_S], overrides: Mapping[str, object]) -> _S:
         return kind(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         raise SettingsError("\n".join(_plain(kind, e) for e in error.errors())) from None
+
+
+def check_door(settings: Settings) -> None:
+    """Return when a server may listen as it is told to: encrypted, or where only this machine reaches it, or in clear on purpose.
+
+    Raises:
+        SettingsError.
+    """
+    if settings.tls is not None:
+        try:
+            checked(settings.tls)
+        except BadCertificates as bad:
+            raise SettingsError(f"OOML_TLS_*_FILE: {bad}") from None
+    elif settings.tls_cert_file or settings.tls_key_file or settings.tls_client_ca_file:
+        raise SettingsError(
+            "OOML_TLS_CERT_FILE and OOML_TLS_KEY_FILE go together, and OOML_TLS_CLIENT_CA_FILE goes with both: set what is missing"
+        )
+    elif not is_loopback(settings.host) and not settings.insecure:
+        raise SettingsError(
+            f"OOML_HOST: {settings.host} can be reached from elsewhere, and calls would come in clear. Set OOML_TLS_CERT_FILE and "
+            "OOML_TLS_KEY_FILE; or OOML_INSECURE=true (--insecure) where a proxy or mesh in front of the server speaks TLS for it"
+        )
 
 
 def unknown_variables() -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +35,8 @@ class Script:
     def __init__(self, name: str, *includes: str) -> None:
         shebang, rest = (_FOLDER / f"{name}.lua").read_text().split("\n", 1)
         self.source = "\n".join([shebang, *((_FOLDER / f"_{i}.lua").read_text() for i in includes), rest])
+        # A script that writes nothing is run as such: a user who may only read Feast's rows may then name them as its keys.
+        self._mode = "_RO" if "no-writes" in shebang else ""
         self._logs = "outbox" in includes
         self._sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
@@ -53,16 +56,17 @@ class Script:
 
         It is named by its hash; a server that does not know it (it refuses before anything happens) is sent the source.
         """
-        named = ("EVALSHA", self._sha)
+        named = ("EVALSHA" + self._mode, self._sha)
         answers = await link.ask([*(call.command(named, self._logs) for call in calls), *beside])
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            told = await link.ask([calls[place].command(("EVAL", self.source), self._logs) for place in unknown])
+            told = await link.ask([calls[place].command(("EVAL" + self._mode, self.source), self._logs) for place in unknown])
             for place, answer in zip(unknown, told, strict=True):
                 answers[place] = answer
         return answers
 
 
+DENIED = Script("denied")
 READ = Script("read")
 EVIDENCE = Script("evidence")
 DECIDE = Script("decide", "common", "outbox", "record", "evidence")
@@ -72,3 +76,8 @@ FORGET = Script("forget", "common", "outbox", "record")
 ERASE = Script("erase", "common", "record")
 UNLOG = Script("unlog")
 DROP_IDLE = Script("drop_idle", "common", "outbox")
+
+
+def commands() -> frozenset[str]:
+    """Every command that some script runs."""
+    return frozenset(re.findall(r"redis\.call\('([A-Z]+)'", "".join(file.read_text() for file in _FOLDER.glob("*.lua"))))

@@ -46,7 +46,7 @@ class Entrance:
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         name = method.rpartition("/")[2]
-        parse, render = _tolerant(handler.request_deserializer), _lenient(handler.response_serializer)
+        parse, render = tolerant(handler.request_deserializer), _lenient(handler.response_serializer)
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), parse, render)
         return grpc.unary_unary_rpc_method_handler(self._unary(method, name, handler.unary_unary), parse, render)
@@ -87,7 +87,7 @@ class Entrance:
             self._gate(method, lambda: dict(context.invocation_metadata() or ()))
 
 
-def _tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+def tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
     """A deserialiser that returns its error, so that a malformed message gets a status like any other mistake."""
     if parse is None:
         raise TypeError("a handler without deserialiser")

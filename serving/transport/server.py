@@ -9,15 +9,18 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from ooml.bandit.v1 import bandit_pb2, bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
 
+from serving.certificates import TlsFiles
 from serving.service.bandit import BanditService
 from serving.service.policies import PolicyService
 from serving.transport.bandit_servicer import BanditServicer
 from serving.transport.calls import Calls, Ending, Limits, Observer
 from serving.transport.entrance import Entrance, Gate
+from serving.transport.guests import Guests
 from serving.transport.policy_servicer import PolicyServicer
+from serving.transport.tls import server_credentials
 
 SERVICES = (
     bandit_pb2.DESCRIPTOR.services_by_name["BanditService"].full_name,
@@ -38,6 +41,7 @@ class ServerOptions:
         connection_grace_s: how long calls on such a connection may still take.
         keepalive_s: silence after which a client is asked whether it is there.
         keepalive_timeout_s: how long it may take to say so.
+        tls: files to speak TLS with; None: in clear.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -47,6 +51,7 @@ class ServerOptions:
     connection_grace_s: float = 30.0
     keepalive_s: float = 30.0
     keepalive_timeout_s: float = 10.0
+    tls: TlsFiles | None = None
 
 
 class GrpcServer:
@@ -70,23 +75,29 @@ class GrpcServer:
     ) -> None:
         options = options or ServerOptions()
         self._calls = Calls(options.limits, observer, served)
+        self._tls = options.tls
         self._server = grpc.aio.server(options=_channel_options(options))
         entrance: Any = Entrance(self._server, self._calls, gate)
         self._health = _Health()
         self._stopping: asyncio.Task[None] | None = None
         bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls), entrance)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), entrance)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        guests: Any = Guests(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, guests)
         if options.reflection:
-            reflection.enable_server_reflection([*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], self._server)
+            names = [*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), guests)  # type: ignore[no-untyped-call]
 
     def listen(self, address: str) -> int:
-        """Take an address (``host:port``, port 0: a free one), in clear; returns the port.
+        """Take an address (``host:port``, port 0: a free one); returns the port.
 
         Raises:
             RuntimeError: it cannot be taken.
+            BadCertificates: the files for TLS cannot be used.
         """
-        return self._server.add_insecure_port(address)
+        if self._tls is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, server_credentials(self._tls))
 
     async def start(self) -> None:
         """Begin to answer. Health says NOT_SERVING until it is told otherwise."""
@@ -127,6 +138,11 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # it has no typ
     def __init__(self) -> None:
         super().__init__()
         self.watches = Ending()
+
+    async def List(self, request: health_pb2.HealthListRequest, context: object) -> health_pb2.HealthListResponse:  # noqa: N802
+        """Tell of every service at once."""
+        asked = {service: health_pb2.HealthCheckRequest(service=service) for service in ("", *SERVICES)}
+        return health_pb2.HealthListResponse(statuses={name: await self.Check(one, context) for name, one in asked.items()})
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: object) -> None:  # noqa: N802
         """Tell of changes until the caller leaves or the server ends."""

@@ -85,6 +85,15 @@ def test_what_is_not_a_mapping_is_a_mistake(tmp_path: Path) -> None:
     assert [(line, column) for _, line, column, _ in mistakes(tmp_path)] == [(1, 1)]
 
 
+def test_a_policy_file_runs_no_code(tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(
+        f"name: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{tmp_path}/ran']]"
+    )
+    with pytest.raises(PolicyFilesError):
+        read_folder(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_bytes_that_are_no_text_are_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"name: \xff\n")
     assert "not UTF-8" in mistakes(tmp_path)[0][3]

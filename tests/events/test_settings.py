@@ -20,9 +20,9 @@ def test_redis_is_set_as_for_the_server_and_there_is_no_broker_unless_named(monk
 
 
 def test_a_cluster_of_brokers_is_several_urls_and_its_passwords_stay_out_of_every_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OOML_NATS_URL", "nats://me:hunter2@a,tls://b:7")
+    monkeypatch.setenv("OOML_NATS_URL", "nats://me:hunter2@a,tls://b:7")  # pragma: allowlist secret
     settings = load(event_table="s3://bucket/events")
-    assert settings.nats_servers == ["nats://me:hunter2@a", "tls://b:7"]
+    assert settings.nats_servers == ["nats://me:hunter2@a", "tls://b:7"]  # pragma: allowlist secret
     assert settings.nats_address == "a:4222,b:7"
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump_json()}"
 

@@ -238,8 +238,8 @@ PAIRS = View(
 )
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=300).filter(lambda t: len(t.encode()) <= 1024), max_size=5))
-@example(["", "x" * 1024, "é" * 512])
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), max_size=5))
+@example(["", "x" * 256, "x" * 257, "é" * 5_000])
 def test_keys_made_together_are_those_made_alone(texts: list[str]) -> None:
     assert keys_of(TASKS, texts) == [key_of(TASKS, {"task_id": text}, {}) for text in texts]
 
