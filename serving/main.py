@@ -120,7 +120,7 @@ def build(orders: Orders) -> Worker:
     """Put a worker together; nothing runs yet. Call it in the loop the worker will run in."""
     settings = orders.settings
     client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster, timeout_s=settings.redis_timeout_s)
-    kept = StoreSettings(settings.event_sink, settings.outbox_limit, settings.idempotency_window_s)
+    kept = StoreSettings(settings.event_sink, settings.outbox_entries, settings.idempotency_window_s)
     store = RedisDecisionStore(client, kept)
     catalog = RedisCatalog(client, log.warning, timeout_s=settings.redis_timeout_s)
     door = Door(settings, client) if settings.asks_for_credentials else None

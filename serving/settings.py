@@ -20,7 +20,7 @@ PREFIX = "OOML_"
 _DATABASE = re.compile(r"(/\d{0,5})?")
 _TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _OF_THE_FEATURE_REPO = {"OOML_DATA_DIR", "OOML_FEAST_REGISTRY", "OOML_FEAST_REDIS"}
-_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE"}
+_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE", "OOML_EVENT_AGAIN_S", "OOML_SINK_LEASE_S"}
 
 
 class SettingsError(Exception):
@@ -132,8 +132,9 @@ class Settings(CommonSettings):
     event_sink: Literal["none", "drained"] = "none"
     """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
 
-    outbox_limit: int = Field(256, ge=16, le=1_000_000)
-    """Events kept per shard (of 256): newest ones without a sink; with one, how far it may lag before nothing more is accepted."""
+    outbox_limit: int | None = Field(None, ge=16, le=1_000_000)
+    """Entries kept per shard (of 256), about 2 KB each: newest ones without a sink; with one, how far it may lag before nothing more is
+    accepted, decisions being left out of the log from half of that on. Default: 256 without a sink, 65536 with one."""
 
     idempotency_window_s: float = Field(3600.0, gt=0, le=30 * 86_400)
     """How long the answer to a request_id is kept."""
@@ -201,6 +202,11 @@ class Settings(CommonSettings):
     def production(self) -> bool:
         """Whether weak guarantees are refused instead of warned of."""
         return self.mode == "production" if self.mode else not is_loopback(self.host)
+
+    @property
+    def outbox_entries(self) -> int:
+        """The limit, given or not. A policy whose scope is global fills one shard alone, and a sink that restarts takes its time."""
+        return self.outbox_limit or (256 if self.event_sink == "none" else 65_536)
 
     @property
     def shows_contract(self) -> bool:

@@ -160,6 +160,11 @@ def test_tokens_are_set_up_entirely_or_not_at_all(tmp_path: Path) -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_an_outbox_that_is_drained_may_lag_further_than_one_that_nobody_reads() -> None:
+    assert [load(event_sink=sink).outbox_entries for sink in ("none", "drained")] == [256, 65_536]
+    assert [load(event_sink=sink, outbox_limit=99).outbox_entries for sink in ("none", "drained")] == [99, 99]
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         load().port = 1
