@@ -235,7 +235,7 @@ async def test_wrong_credentials_are_told_as_such(tmp_path: Path) -> None:
         with pytest.raises(BusUnavailable, match="Authorization Violation") as error:
             await wrong.publish([message(1)])
         assert "wrong" not in str(error.value)
-        async with JetStreamBus([f"nats://me:right@{address}"], address) as right:
+        async with JetStreamBus([f"nats://me:right@{address}"], address) as right:  # pragma: allowlist secret
             await right.publish([message(1)])
 
 
