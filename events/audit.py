@@ -213,7 +213,7 @@ def by_namespace(published: Published) -> dict[Namespace, PublishedPolicy]:
 def _forgotten_in(ends: Ends) -> dict[int, int]:
     """When a scope of a shard was forgotten last."""
     found: dict[int, int] = {}
-    for (policy, scope), (at, _) in ends.forgotten.items():
-        shard = shard_of(PolicyName(policy), ScopeId(scope))
+    for (policy, scope), times in ends.forgotten.items():
+        shard, at = shard_of(PolicyName(policy), ScopeId(scope)), times[-1].at_us
         found[shard] = max(at, found.get(shard, at))
     return found

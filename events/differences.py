@@ -93,10 +93,11 @@ def _of_both(say: _Saying, sums: Sums, arms: Sequence[tuple[ScopeArm, int, bytes
     with np.errstate(invalid="ignore"):
         by = np.abs(ours - theirs)
         off = ~(by <= allowed)
-    off[:, VERSION] = False
+        off[:, VERSION] = False
+        grave = np.where(off, by / (by + allowed), -1.0)
     for k in np.flatnonzero(off.any(axis=1)).tolist():
         exact = np.flatnonzero(off[k, : AS_OF + 1])
-        worst = int(exact[0]) if len(exact) else int(np.argmax(np.where(off[k], by[k] / (allowed[k] + _LEAST), -1)))
+        worst = int(exact[0]) if len(exact) else int(np.argmax(grave[k]))
         yield say.of(same[k][0], say.numbers[worst], float(ours[k, worst]), float(theirs[k, worst]), int(off[k].sum()) - 1)
 
 

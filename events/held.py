@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from events.recompute import ScopeArm
+from events.recompute import NEVER, ScopeArm
 from policies.evidence import AS_OF
 from policies.types import ArmId, DecisionId, Namespace
+from serving.ids import SHARDS
 from serving.redis.connect import Client
 from serving.redis.errors import unavailable
 from serving.redis.keys import keys_of, scope_of_evidence
@@ -29,22 +30,35 @@ class Held:
     Args:
         evidence: packed rows, by namespace and arm of a scope.
         open: ids of decisions that can still be rewarded or activated.
-        keys: looked at.
+        began_us: the store's clock before it was read, in microseconds since the epoch.
     """
+
+    began_us: int
 
     evidence: dict[Namespace, dict[ScopeArm, bytes]] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
-    keys: int = 0
 
-    def until(self, namespace: Namespace, arm: ScopeArm) -> int:
-        """For which time an arm's row stands, in microseconds: what was logged later is not in it. Without a row: that of no end."""
+    def until(self, namespace: Namespace, arm: ScopeArm) -> tuple[int, int]:
+        """See `events.recompute.Until`: a row stands for a time. Where there is none, there was none before, unless its scope has ended."""
         row = self.evidence.get(namespace, {}).get(arm)
-        return (1 << 63) - 1 if row is None else as_of(row)
+        return (self.began_us, NEVER) if row is None else (as_of(row), as_of(row))
 
 
 def as_of(row: bytes) -> int:
     """For which time a packed row stands, in microseconds."""
     return int(struct.unpack_from("<d", row, 8 * AS_OF)[0])
+
+
+async def clocks(client: Client) -> tuple[int, int]:
+    """The store's time, in microseconds since the epoch: of a cluster's nodes the earliest and the latest.
+
+    Raises:
+        Unavailable.
+    """
+    with unavailable():
+        answers = await _answers(client, [Command(keys.slot, ("TIME",)) for keys in map(keys_of, range(SHARDS))])
+    times = [int(seconds) * 1_000_000 + int(micros) for seconds, micros in answers]
+    return min(times), max(times)
 
 
 async def held(client: Client, advance: Callable[[int], object] = lambda keys: None) -> Held:
@@ -56,14 +70,13 @@ async def held(client: Client, advance: Callable[[int], object] = lambda keys: N
     Raises:
         Unavailable.
     """
-    found = Held()
+    found = Held((await clocks(client))[0])
     async for page in _pages(client):
         evidence, decisions = _of_kind(page, b"ev"), _of_kind(page, b"dec")
         answers = await _ask(client, [*(("HGETALL", key) for key in evidence), *(("STRLEN", key) for key in decisions)])
         _put(found, evidence, answers)
         # An empty record says that its scope was forgotten; one that expired meanwhile has no length, either.
         found.open.update(_name(key) for key, size in zip(decisions, answers[len(evidence) :], strict=True) if size)
-        found.keys += len(page)
         advance(len(page))
     return found
 
@@ -74,7 +87,7 @@ async def evidence_of(client: Client, keys: Sequence[str]) -> Held:
     Raises:
         Unavailable.
     """
-    found = Held()
+    found = Held((await clocks(client))[0])
     for first in range(0, len(keys), _STEP):
         page = [key.encode() for key in keys[first : first + _STEP]]
         _put(found, page, await _ask(client, [("HGETALL", key) for key in page]))
@@ -137,8 +150,12 @@ async def _pages(client: Client) -> AsyncIterator[list[bytes]]:
 
 async def _ask(client: Client, commands: Sequence[tuple[str, bytes]]) -> list[Any]:
     with unavailable():
-        answers = await client.ask([Command(slot_of(words[1]), words) for words in commands])
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
+        return await _answers(client, [Command(slot_of(words[1]), words) for words in commands])
+
+
+async def _answers(client: Client, commands: Sequence[Command]) -> list[Any]:
+    answers = await client.ask(commands)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
     return answers

@@ -6,7 +6,8 @@ half-life, 1. So the order in which rows are read does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,20 +29,32 @@ _AT_ONCE = 4_000_000
 """Numbers worked on at a time."""
 
 ScopeArm = tuple[ScopeId, ArmId]
-Until = Callable[[Namespace, ScopeArm], int]
-"""Up to which time, in microseconds, an arm's rows count."""
+Until = Callable[[Namespace, ScopeArm], tuple[int, int]]
+"""Up to which times, in microseconds, what an arm was taught counts, and what ended its scope."""
+
+
+def always(namespace: Namespace, arm: ScopeArm) -> tuple[int, int]:
+    """Everything counts."""
+    return NEVER, NEVER
+
+
+class Forgotten(NamedTuple):
+    """Of a scope: when, in microseconds since the epoch, and how often it had been by then."""
+
+    at_us: int
+    generation: int
 
 
 class Ends(NamedTuple):
-    """When scopes were last forgotten and dropped, in microseconds since the epoch: what was logged up to then is over.
+    """When scopes were forgotten and dropped: what was logged up to then is over.
 
     Args:
-        forgotten: by policy and scope; with the generation that began then.
-        dropped: by namespace and scope.
+        forgotten: by policy and scope, in order.
+        dropped: by namespace and scope, in order; microseconds since the epoch.
     """
 
-    forgotten: Mapping[tuple[str, str], tuple[int, int]]
-    dropped: Mapping[tuple[str, str], int]
+    forgotten: Mapping[tuple[str, str], Sequence[Forgotten]]
+    dropped: Mapping[tuple[str, str], Sequence[int]]
 
     @classmethod
     def of(cls, log: Log) -> Ends:
@@ -50,19 +63,20 @@ class Ends(NamedTuple):
         Raises:
             TableUnavailable.
         """
-        forgotten: dict[tuple[str, str], tuple[int, int]] = {}
-        dropped: dict[tuple[str, str], int] = {}
+        forgotten: defaultdict[tuple[str, str], list[Forgotten]] = defaultdict(list)
+        dropped: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         columns = ("kind", "policy", "namespace", "scope", "recorded_at", "generation")
-        for kind, policy, namespace, scope, at, generation in rows_in(log.table(("forgotten", "dropped"), columns)):
+        for kind, policy, namespace, scope, at, generation in sorted(rows_in(log.table(("forgotten", "dropped"), columns)), key=_time):
             if kind == "forgotten":
-                forgotten[policy, scope] = max((at, generation), forgotten.get((policy, scope), (at, generation)))
+                forgotten[policy, scope].append(Forgotten(at, generation))
             else:
-                dropped[namespace, scope] = max(at, dropped.get((namespace, scope), at))
+                dropped[namespace, scope].append(at)
         return cls(forgotten, dropped)
 
-    def before(self, policy: str, namespace: str, scope: str) -> int:
-        """The time up to which everything of a scope is over; -1: nothing is."""
-        return max(self.forgotten.get((policy, scope), (-1, 0))[0], self.dropped.get((namespace, scope), -1))
+    def before(self, policy: str, namespace: str, scope: str, until: int = NEVER) -> int:
+        """The last end of a scope up to a time; -1: there is none."""
+        ends = (*(end.at_us for end in self.forgotten.get((policy, scope), ())), *self.dropped.get((namespace, scope), ()))
+        return max((at for at in ends if at <= until), default=-1)
 
 
 class Sums:
@@ -158,10 +172,10 @@ class Recount:
     Args:
         half_lives: in seconds, by namespace, None: never forgets. Rows of a namespace that is not among them are set aside.
         ends: of scopes.
-        until: up to when an arm's rows count.
+        until: up to when what is logged counts.
     """
 
-    def __init__(self, half_lives: Mapping[Namespace, float | None], ends: Ends, until: Until = lambda namespace, arm: NEVER) -> None:
+    def __init__(self, half_lives: Mapping[Namespace, float | None], ends: Ends, until: Until = always) -> None:
         self.sums: dict[Namespace, Sums] = {}
         self.unknown: dict[Namespace, int] = {}
         """Rows of namespaces whose half-life is not known."""
@@ -197,12 +211,13 @@ class Recount:
 
     def _place(self, sums: Sums, policy: str, namespace: Namespace, arm: ScopeArm) -> int:
         place = sums.arms.get(arm)
-        return sums.open(arm, self._ends.before(policy, namespace, arm[0]), self._until(namespace, arm)) if place is None else place
+        if place is None:
+            until, ends_until = self._until(namespace, arm)
+            place = sums.open(arm, self._ends.before(policy, namespace, arm[0], ends_until), until)
+        return place
 
 
-def recount(
-    log: Log, half_lives: Mapping[Namespace, float | None], until: Until = lambda namespace, arm: NEVER, where: Any = None
-) -> Recount:
+def recount(log: Log, half_lives: Mapping[Namespace, float | None], until: Until = always, where: pc.Expression | None = None) -> Recount:
     """The evidence of a whole log.
 
     Raises:
@@ -213,6 +228,12 @@ def recount(
         if batch.num_rows:
             found.add(batch)
     return found
+
+
+def _time(row: Sequence[Any]) -> int:
+    """Of a row that `Ends` reads."""
+    at: int = row[4]
+    return at
 
 
 def rows_in(table: pa.Table) -> Iterator[tuple[Any, ...]]:
