@@ -1,0 +1,107 @@
+"""The whole log as of one moment: the table, and what is still on its way to it from the outbox, each event once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from ooml.bandit.v1 import events_pb2 as pb
+
+from events.bus import Message
+from events.columns import SCHEMA, table_of
+from events.table import TableUnavailable
+
+BATCH = 131_072
+"""Rows read at a time."""
+
+Advance = Callable[[int], object]
+"""Told how many rows were read since it was told last."""
+
+
+class NoTable(TableUnavailable):
+    """Nobody has kept an event where the table is said to be."""
+
+
+class Log:
+    """One look at it; what is written later is not seen.
+
+    Args:
+        url: of the table; a folder, or the URL of one in an object store.
+        waiting: rows of what waits in the outbox. It must have been looked for before: what has left the outbox since is in the table.
+
+    Raises:
+        NoTable: there is none.
+        TableUnavailable: it cannot be read just now.
+    """
+
+    def __init__(self, url: str, waiting: pa.Table | None = None) -> None:
+        try:
+            self._table = DeltaTable(url)
+            self._sizes = pa.table(self._table.get_add_actions())["num_records"].to_pylist()
+        except TableNotFoundError:
+            raise NoTable(f"there is no table of events at {url}. `ooml sink` makes it; OOML_EVENT_TABLE says where it is") from None
+        except (DeltaError, OSError) as error:
+            raise TableUnavailable(f"the table cannot be read: {error}") from error
+        self._waiting = SCHEMA.empty_table() if waiting is None else waiting
+
+    @property
+    def rows(self) -> int:
+        """Of the table and the outbox together."""
+        return int(sum(self._sizes)) + self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not in the table; some of them may be by now."""
+        return int(self._waiting.num_rows)
+
+    def batches(
+        self, kinds: Sequence[str], columns: Sequence[str], where: pc.Expression | None = None, advance: Advance = lambda rows: None
+    ) -> Iterator[pa.RecordBatch]:
+        """Some columns of the events of some kinds, in no order.
+
+        Args:
+            where: what else must be so of an event.
+            advance: told of events of other kinds, too.
+
+        Raises:
+            TableUnavailable.
+        """
+        waiting = self._waiting["id"].combine_chunks()
+        needed = list(dict.fromkeys(("kind", *(("id",) if self.waiting else ()), *columns)))
+        of_kind = pa.array(kinds)
+        for batch in self._read(needed, where):
+            advance(batch.num_rows)
+            keep = pc.is_in(batch["kind"], of_kind)
+            if self.waiting:
+                keep = pc.and_(keep, pc.invert(pc.is_in(batch["id"], waiting)))
+            yield batch.filter(keep).select(list(columns))
+        found = self._waiting.filter(pc.is_in(self._waiting["kind"], of_kind))
+        if where is not None:
+            found = found.filter(where)
+        advance(self.waiting)
+        yield from found.select(list(columns)).combine_chunks().to_batches()
+
+    def table(self, kinds: Sequence[str], columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
+        """The same at once, of what is little.
+
+        Raises:
+            TableUnavailable.
+        """
+        schema = pa.schema([SCHEMA.field(name) for name in columns])
+        return pa.Table.from_batches([batch.cast(schema) for batch in self.batches(kinds, columns, where)], schema)
+
+    def _read(self, columns: Sequence[str], where: pc.Expression | None) -> Iterator[pa.RecordBatch]:
+        try:
+            dataset = self._table.to_pyarrow_dataset()
+            yield from dataset.scanner(columns=list(columns), filter=where, batch_size=BATCH).to_batches()
+        except (DeltaError, OSError) as error:
+            raise TableUnavailable(f"the table cannot be read: {error}") from error
+
+
+def rows_of(messages: Sequence[Message]) -> pa.Table:
+    """What messages will be in the table: rows of `SCHEMA`, each event once."""
+    found = {message.id: message.body for message in messages}
+    return table_of([pb.Event.FromString(body) for body in found.values()], [bytes.fromhex(name) for name in found])
