@@ -7,6 +7,7 @@ import typer
 from cli.apply import apply
 from cli.demo import demo
 from cli.events import relay, sink
+from cli.keys import app as keys
 from cli.serve import serve
 from cli.up import command as up
 
@@ -32,3 +33,4 @@ app.command()(serve)
 app.command()(apply)
 app.command()(relay)
 app.command()(sink)
+app.add_typer(keys, name="keys")
