@@ -50,8 +50,6 @@ class Sequences:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Note events, in the columns `COLUMNS`; those that no shard counted have no epoch."""
-        if not batch.num_rows:
-            return
         epochs = batch["epoch"].dictionary_encode()
         codes = numbers(epochs.indices.fill_null(-1)) * 256 + numbers(batch["shard"].fill_null(0))
         sequences, at = numbers(batch["sequence"].fill_null(0)), numbers(batch["recorded_at"])

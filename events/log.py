@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from ooml.bandit.v1 import events_pb2 as pb
 
 from events.bus import Message
-from events.columns import SCHEMA, table_of
+from events.columns import DAY_US, SCHEMA, TIME, table_of
 from events.table import TableUnavailable
 
 BATCH = 131_072
@@ -58,40 +59,46 @@ class Log:
         return int(self._waiting.num_rows)
 
     def batches(
-        self, kinds: Sequence[str], columns: Sequence[str], where: pc.Expression | None = None, advance: Advance = lambda rows: None
+        self,
+        kinds: Sequence[str],
+        columns: Sequence[str],
+        *,
+        since_us: int = 0,
+        where: pc.Expression | None = None,
+        advance: Advance = lambda rows: None,
     ) -> Iterator[pa.RecordBatch]:
-        """Some columns of the events of some kinds, in no order.
+        """Some columns of the events of some kinds, in no order; none of the batches is empty.
 
         Args:
-            where: what else must be so of an event.
+            since_us: leave out what was recorded before, in microseconds since the epoch; what is left out is not read, by and large.
+            where: what else must be so of an event, in those columns.
             advance: told of events of other kinds, too.
 
         Raises:
             TableUnavailable.
         """
-        waiting = self._waiting["id"].combine_chunks()
         needed = list(dict.fromkeys(("kind", *(("id",) if self.waiting else ()), *columns)))
-        of_kind = pa.array(kinds)
-        for batch in self._read(needed, where):
+        asked, waiting = pc.field("kind").isin(kinds), self._waiting["id"].combine_chunks()
+        where = asked if where is None else asked & where
+        later = pc.field("recorded_at") >= pa.scalar(since_us, TIME)
+        for batch in self._read(needed, (pc.field("date") >= _date(since_us)) & later if since_us > 0 else None):
             advance(batch.num_rows)
-            keep = pc.is_in(batch["kind"], of_kind)
+            rows = pa.Table.from_batches([batch])
             if self.waiting:
-                keep = pc.and_(keep, pc.invert(pc.is_in(batch["id"], waiting)))
-            yield batch.filter(keep).select(list(columns))
-        found = self._waiting.filter(pc.is_in(self._waiting["kind"], of_kind))
-        if where is not None:
-            found = found.filter(where)
+                rows = rows.filter(pc.invert(pc.is_in(rows["id"], waiting)))
+            # Here and not while reading: Arrow cannot filter all kinds of text that others write into a table.
+            yield from rows.filter(where).select(list(columns)).combine_chunks().to_batches()
         advance(self.waiting)
-        yield from found.select(list(columns)).combine_chunks().to_batches()
+        yield from self._waiting.filter(where & later).select(list(columns)).combine_chunks().to_batches()
 
-    def table(self, kinds: Sequence[str], columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
+    def table(self, kinds: Sequence[str], columns: Sequence[str], *, since_us: int = 0, where: pc.Expression | None = None) -> pa.Table:
         """The same at once, of what is little.
 
         Raises:
             TableUnavailable.
         """
         schema = pa.schema([SCHEMA.field(name) for name in columns])
-        return pa.Table.from_batches([batch.cast(schema) for batch in self.batches(kinds, columns, where)], schema)
+        return pa.Table.from_batches([batch.cast(schema) for batch in self.batches(kinds, columns, since_us=since_us, where=where)], schema)
 
     def _read(self, columns: Sequence[str], where: pc.Expression | None) -> Iterator[pa.RecordBatch]:
         try:
@@ -105,3 +112,7 @@ def rows_of(messages: Sequence[Message]) -> pa.Table:
     """What messages will be in the table: rows of `SCHEMA`, each event once."""
     found = {message.id: message.body for message in messages}
     return table_of([pb.Event.FromString(body) for body in found.values()], [bytes.fromhex(name) for name in found])
+
+
+def _date(us: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=us // DAY_US)

@@ -93,10 +93,8 @@ class Rebuilder:
         log = Log(self._url)
         ends = Ends.of(log)
         recount = Recount({namespace: policy.spec.half_life_s for namespace, policy in policies.items()}, ends)
-        advance = self._stage("reading the log", log.rows)
-        for batch in log.batches(TAUGHT, COLUMNS, advance=advance):
-            if batch.num_rows:
-                recount.add(batch)
+        for batch in log.batches(TAUGHT, COLUMNS, advance=self._stage("reading the log", log.rows)):
+            recount.add(batch)
         if recount.unknown and not only_published:
             raise CannotRebuild(_unpublished(recount.unknown))
         found = Rebuilt(unpublished=recount.unknown)
@@ -210,6 +208,6 @@ def _keys(policy: str, scope: str) -> Any:
 def _unpublished(terms: Mapping[Namespace, int]) -> str:
     listed = ", ".join(f"{namespace} ({count} terms of evidence)" for namespace, count in sorted(terms.items()))
     return (
-        f"no published policy has the namespaces {listed}, so it is not known how their evidence adds up. Publish what they were declared as "
-        "with `ooml apply` first (the older file, then the newer: both stay published), or leave them out with --only-published"
+        f"no published policy has the namespaces {listed}, so it is not known how their evidence adds up. First publish with `ooml apply` "
+        "what they were declared as (the older file, then the newer: both stay published), or leave them out with --only-published"
     )

@@ -224,9 +224,8 @@ def recount(log: Log, half_lives: Mapping[Namespace, float | None], until: Until
         TableUnavailable, ValueError.
     """
     found = Recount(half_lives, Ends.of(log), until)
-    for batch in log.batches(TAUGHT, COLUMNS, where):
-        if batch.num_rows:
-            found.add(batch)
+    for batch in log.batches(TAUGHT, COLUMNS, where=where):
+        found.add(batch)
     return found
 
 

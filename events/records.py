@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from events.columns import TIME
 from events.log import Log
 from events.recompute import Ends, rows_in
 from policies.rewards import Tally, fold
@@ -82,7 +80,7 @@ def records(log: Log, policies: Policies, ends: Ends, now_us: int) -> Iterator[R
     """
     # The longest that a decision can matter: activated at the end of one window, it has another, and its grace.
     lives = [1000 * rules.life_ms + rules.window_us for rules in map(rules_of, policies.values())]
-    since = _since(now_us - max(lives, default=0))
+    since = max(0, now_us - max(lives, default=0))
     activated = {name: (at, deadline) for name, at, deadline in _rows(log, "activated", "decision_id recorded_at reward_deadline", since)}
     rewards: defaultdict[str, list[_Reward]] = defaultdict(list)
     for name, *said in _rows(log, "reward", "decision_id recorded_at sequence reward_id status value", since):
@@ -113,23 +111,23 @@ def replies(log: Log, policies: Policies, ends: Ends, since_us: int) -> Iterator
     Raises:
         TableUnavailable.
     """
-    table = log.table(("decision",), _REPLIED, _since(since_us) & (pc.field("request_id") != ""))
+    table = log.table(("decision",), _REPLIED, since_us=since_us, where=pc.field("request_id") != "")
     for row in _named(table):
         if row["namespace"] in policies and row["recorded_at"] > ends.before(row["policy"], "", row["scope"]):
             yield row["request_id"], _made(row)
 
 
-def _facts(log: Log, policies: Policies, ends: Ends, since: pc.Expression) -> Iterator[_Facts]:
+def _facts(log: Log, policies: Policies, ends: Ends, since_us: int) -> Iterator[_Facts]:
     """Of decisions as they were logged; then of those that were not, as they taught."""
     logged: set[str] = set()
-    for batch in log.batches(("decision",), (*_DECIDED, *_CHOICE), since):
+    for batch in log.batches(("decision",), (*_DECIDED, *_CHOICE), since_us=since_us):
         for row in _named(batch):
             chosen, d = row["chosen"], row["dimension"]
             logged.add(row["decision_id"])
             facts = _of(row, policies, ends, row["arms"][chosen], row["x"][chosen * d : (chosen + 1) * d], row["recorded_at"])
             if facts is not None:
                 yield facts._replace(generation=row["generation"], deadline_us=row["reward_deadline"])
-    for batch in log.batches(("evidence",), (*_TAUGHT, "grew"), since):
+    for batch in log.batches(("evidence",), (*_TAUGHT, "grew"), since_us=since_us):
         for row in _named(batch.filter(batch["grew"]).select(_TAUGHT)):
             if row["decision_id"] not in logged:
                 facts = _of(row, policies, ends, row["arm"], row["x"], row["decided_at"])
@@ -177,14 +175,8 @@ def _made(row: Mapping[str, Any]) -> DecisionMade:
     return DecisionMade(decision, row["recorded_at"], row["reward_deadline"], row["generation"], row["body_hash"])
 
 
-def _since(us: int) -> pc.Expression:
-    """What was logged from then on; by day, too, so that older files are not opened."""
-    at = datetime.fromtimestamp(max(0, us) // 1_000_000, UTC)
-    return (pc.field("date") >= at.date()) & (pc.field("recorded_at") >= pa.scalar(max(0, us), TIME))
-
-
-def _rows(log: Log, kind: str, columns: str, where: pc.Expression) -> Iterator[tuple[Any, ...]]:
-    return rows_in(log.table((kind,), columns.split(), where))
+def _rows(log: Log, kind: str, columns: str, since_us: int) -> Iterator[tuple[Any, ...]]:
+    return rows_in(log.table((kind,), columns.split(), since_us=since_us))
 
 
 def _named(rows: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:

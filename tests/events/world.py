@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable
+from ooml.bandit.v1.bandit_pb2 import ScoreRequest
 
 from events.audit import Auditor, Report
 from events.direct import DirectSource
@@ -19,7 +21,7 @@ from events.sink import Sink
 from events.table import EventTable
 from policies.types import ArmId, Floats, ScopeId
 from serving.ids import shard_of
-from serving.ports import PublishedPolicy
+from serving.ports import Decision, Draft, Inputs, PublishedPolicy, Recorded
 from serving.redis.catalog import RedisCatalog
 from serving.redis.connect import Client
 from serving.redis.keys import keys_of
@@ -28,7 +30,7 @@ from serving.redis.store import StoreSettings
 from tests.catalog.samples import policy as declared
 from tests.catalog.samples import put
 from tests.servers import Store
-from tests.store.build import Harness
+from tests.store.build import Harness, answered
 from tests.store.conftest import client_of, on_redis
 
 DRAINED = StoreSettings(sink="drained")
@@ -51,6 +53,12 @@ class World:
     async def publish(self, *policies: PublishedPolicy) -> None:
         await put(self.client, *policies)
         self.published.update((policy.spec.name, policy) for policy in policies)
+
+    async def answer(self, policy: PublishedPolicy, made: Decision, request_id: str, body_hash: bytes) -> Recorded:
+        """Decide on a request as it came, so that the log knows its request_id."""
+        inputs = Inputs(ScoreRequest(request_id=request_id).SerializeToString(), np.empty((len(made.candidates), 0)), b"")
+        (recorded,) = await self.at.store.decide([Draft(policy, made, request_id, body_hash, 0, inputs)])
+        return answered(recorded)
 
     async def drain(self) -> None:
         """Let the sink keep all there is."""
@@ -107,7 +115,3 @@ async def world_on(store: Store, folder: Path, *policies: PublishedPolicy) -> As
 
 def _refuse(what: str, **said: object) -> None:
     raise AssertionError(f"{what}: {said}")
-
-
-def with_half_life(policy: PublishedPolicy, half_life_s: float) -> PublishedPolicy:
-    return replace(policy, spec=replace(policy.spec, half_life_s=half_life_s))
