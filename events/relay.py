@@ -35,6 +35,7 @@ class Relay:
         self._report = report
         self._again_s = again_s
         self._failing = ""
+        self._taken: list[Entry] = []
         self.published = 0
         """Messages, so far."""
 
@@ -61,10 +62,11 @@ class Relay:
         """Publish what is new; how many entries that were.
 
         Raises:
-            Unavailable, BusUnavailable: what was taken and not published is published by `move_again`, of this relay or another.
+            Unavailable, BusUnavailable: what was taken is published by the next `move`; should this relay die, by another's `move_again`.
         """
-        entries = await self._outbox.take(wait_s)
+        self._taken = entries = self._taken or await self._outbox.take(wait_s)
         await self._publish(entries)
+        self._taken = []
         return len(entries)
 
     async def move_again(self) -> int:
