@@ -20,7 +20,7 @@ from events.differences import Difference, differences
 from events.gaps import COLUMNS as OF_GAPS
 from events.gaps import Gap, Sequences
 from events.held import Held, evidence_of, held, still_open
-from events.log import Advance, Log, rows_of
+from events.log import Advance, Log, read
 from events.outbox import Look, Outbox
 from events.reading import EntryReader
 from events.recompute import TAUGHT, Ends, Recount, recount
@@ -136,11 +136,7 @@ class Auditor:
         return {namespace: policy.spec.half_life_s for namespace, policy in self._policies.items()}
 
     async def _log(self) -> tuple[Look, Log]:
-        """The outbox, then the table: what has left the one is in the other."""
-        look = await self._outbox.look()
-        reader = EntryReader(self._policy_of, self._cannot_read)
-        messages = [message for entry in look.entries for message in await reader.messages(entry)]
-        return look, Log(self._url, rows_of(messages))
+        return await read(self._outbox, EntryReader(self._policy_of, self._cannot_read), self._url)
 
     async def _again(self, seen: Sequence[Difference]) -> list[Difference]:
         """Which of the differences are still there."""

@@ -13,6 +13,8 @@ from ooml.bandit.v1 import events_pb2 as pb
 
 from events.bus import Message
 from events.columns import DAY_US, SCHEMA, TIME, table_of
+from events.outbox import Look, Outbox
+from events.reading import EntryReader
 from events.table import TableUnavailable
 
 BATCH = 131_072
@@ -106,6 +108,17 @@ class Log:
             yield from dataset.scanner(columns=list(columns), filter=where, batch_size=BATCH).to_batches()
         except (DeltaError, OSError) as error:
             raise TableUnavailable(f"the table cannot be read: {error}") from error
+
+
+async def read(outbox: Outbox, entries: EntryReader, url: str) -> tuple[Look, Log]:
+    """The outbox, then the table: what has left the one is in the other.
+
+    Raises:
+        Unavailable, TableUnavailable.
+    """
+    look = await outbox.look()
+    messages = [message for entry in look.entries for message in await entries.messages(entry)]
+    return look, Log(url, rows_of(messages))
 
 
 def rows_of(messages: Sequence[Message]) -> pa.Table:

@@ -20,7 +20,8 @@ from events.log import Log
 from policies.evidence import AS_OF, COUNT, MICROSECONDS, VERSION, WEIGHT
 from policies.types import HEADER, ArmId, Floats, Ints, Namespace, ScopeId, triangle
 
-TAUGHT = ("evidence", "filled")
+FILLED = "filled"
+TAUGHT = ("evidence", FILLED)
 """Kinds of rows that are terms of evidence: learned when it happened, or worked out later for another namespace."""
 NUMBERS = ("recorded_at", "decided_at", "grew", "value_before", "value_after")
 COLUMNS = ("policy", "namespace", "scope", "arm", "x", *NUMBERS)
