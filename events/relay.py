@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
-from events.bus import Bus, BusUnavailable, MessageTooLarge
+from events.bus import Bus, BusUnavailable, Message, MessageTooLarge
 from events.outbox import Entry, Outbox
 from events.reading import EntryReader, Report
 from serving.ports import Unavailable
@@ -13,6 +15,10 @@ from serving.ports import Unavailable
 WAIT_S = 1.0
 PAUSE_S = 0.5
 AGAIN_S = 60.0
+_TOGETHER = 32
+"""Entries read without a look at what else there is to do."""
+
+T = TypeVar("T")
 
 
 class Relay:
@@ -34,7 +40,6 @@ class Relay:
         self._keeper = keeper
         self._report = report
         self._again_s = again_s
-        self._failing = ""
         self.published = 0
         """Messages, so far."""
 
@@ -46,16 +51,17 @@ class Relay:
         """Move events until cancelled; while the store or the bus is away, wait for it."""
         looked_at = 0.0
         clock = asyncio.get_running_loop().time
-        while True:
-            try:
-                await self.move(WAIT_S)
+        taking = self._next()
+        try:
+            while True:
+                messages = await taking
+                taking = self._next()  # meanwhile: the bus takes its time to write
+                await self._insist(partial(self._publish, messages))
                 if clock() - looked_at >= self._again_s / 4:
-                    await self.move_again()
+                    await self._insist(self.move_again)
                     looked_at = clock()
-                self._well()
-            except (Unavailable, BusUnavailable) as error:
-                self._ill(error)
-                await asyncio.sleep(PAUSE_S)
+        finally:
+            taking.cancel()
 
     async def move(self, wait_s: float) -> int:
         """Publish what is new; how many entries that were.
@@ -64,7 +70,7 @@ class Relay:
             Unavailable, BusUnavailable: what was taken and not published is published by `move_again`, of this relay or another.
         """
         entries = await self._outbox.take(wait_s)
-        await self._publish(entries)
+        await self._publish(await self._told_by(entries))
         return len(entries)
 
     async def move_again(self) -> int:
@@ -75,14 +81,27 @@ class Relay:
         """
         again = 0
         while await self._bus.backlog(self._keeper) == 0 and (entries := await self._outbox.take_again(self._again_s)):
-            await self._publish(entries)
+            await self._publish(await self._told_by(entries))
             again += len(entries)
         if again:
             self._report("events were published again that were lost on the way", entries=again)
         return again
 
-    async def _publish(self, entries: Sequence[Entry]) -> None:
-        messages = [message for entry in entries for message in await self._entries.messages(entry)]
+    def _next(self) -> asyncio.Task[list[Message]]:
+        async def take() -> list[Message]:
+            return await self._told_by(await self._outbox.take(WAIT_S))
+
+        return asyncio.create_task(self._insist(take))
+
+    async def _told_by(self, entries: Sequence[Entry]) -> list[Message]:
+        messages: list[Message] = []
+        for number, entry in enumerate(entries, 1):
+            messages += await self._entries.messages(entry)
+            if number % _TOGETHER == 0:
+                await asyncio.sleep(0)  # else the bus would run out of what is being published
+        return messages
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
         if messages:
             try:
                 await self._bus.publish(messages)
@@ -90,12 +109,18 @@ class Relay:
                 self._report("events are too large for the bus", error=str(error))
             self.published += len(messages)
 
-    def _ill(self, error: Exception) -> None:
-        if self._failing != str(error):
-            self._report("events cannot be moved", error=str(error))
-        self._failing = str(error)
-
-    def _well(self) -> None:
-        if self._failing:
-            self._report("events are moved again")
-        self._failing = ""
+    async def _insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until it succeeds."""
+        failing = ""
+        while True:
+            try:
+                result = await attempt()
+            except (Unavailable, BusUnavailable) as error:
+                if str(error) != failing:
+                    self._report("events cannot be moved", error=str(error))
+                failing = str(error)
+                await asyncio.sleep(PAUSE_S)
+            else:
+                if failing:
+                    self._report("events are moved again")
+                return result

@@ -125,7 +125,7 @@ async def test_what_the_bus_forgot_is_published_again(here: World) -> None:
     sink = await here.sink()
     relay = here.relay(again_s=0)
     entries = await here.outbox.take_again(0)
-    await relay._publish(entries)
+    await relay._publish(await relay._told_by(entries))
     await sink.step()
     assert here.kinds() == LIVED
     assert await here.waiting() == 0
