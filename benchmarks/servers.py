@@ -68,11 +68,16 @@ def serve(
     seed: int = 1,
     settings: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
 ) -> Iterator[Server]:
-    """`ooml serve` on what lies in a Redis already; several stores are a cluster. Entered once it says that it serves."""
+    """`ooml serve` on what lies in a Redis already; several stores are a cluster. Entered once it says that it serves.
+
+    Args:
+        credentials: to ask it over TLS, where it speaks nothing else.
+    """
     given = {**SETTINGS, "redis_url": stores[0].url, "redis_cluster": len(stores) > 1, "workers": workers, "seed": seed, **(settings or {})}
     with _ooml(["serve"], given, log, environment) as (process, address):
-        wait_serving(address)
+        wait_serving(address, credentials)
         yield Server(address, _workers(process, workers), _processes(*stores))
 
 
@@ -163,14 +168,14 @@ def wait_scoring(server: Server, request: pb.ScoreRequest) -> None:
     raise BenchmarkError(f"policy {request.policy} is not served within {_SERVING_S} s")
 
 
-def wait_serving(address: str) -> None:
+def wait_serving(address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
     """Return once a server says that it serves.
 
     Raises:
         BenchmarkError: it does not.
     """
     deadline = time.monotonic() + _SERVING_S
-    with grpc.insecure_channel(address) as channel:
+    with grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < deadline:
             with suppress(grpc.RpcError):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import typer
 
 from cli.apply import apply
+from cli.audit import audit
 from cli.demo import demo
 from cli.events import relay, sink
+from cli.keys import app as keys
+from cli.rebuild import rebuild
 from cli.serve import serve
 from cli.up import command as up
 
@@ -32,3 +35,6 @@ app.command()(serve)
 app.command()(apply)
 app.command()(relay)
 app.command()(sink)
+app.command()(audit)
+app.command()(rebuild)
+app.add_typer(keys, name="keys")

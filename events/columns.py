@@ -229,7 +229,9 @@ def _texts(said: Sequence[Any], name: str) -> pa.ListArray:
 
 def _vectors(said: Sequence[Any], name: str) -> pa.ListArray:
     each = [b"".join(getattr(s, name)[:]) for s in said]
-    offsets = np.cumsum([0, *map(len, each)]) // _DOUBLE_BYTES
+    offsets, parts = np.divmod(np.cumsum([0, *map(len, each)]), _DOUBLE_BYTES)
+    if parts.any():
+        raise ValueError(f"{name} has parts of numbers")
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(np.frombuffer(b"".join(each), "<f8")))
 
 

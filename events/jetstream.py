@@ -89,7 +89,7 @@ class JetStreamBus:
         async with self.linked() as link:
             for stream in STREAMS:
                 try:
-                    info = await link.jetstream.consumer_info(stream, name)
+                    info = await link.answer(link.jetstream.consumer_info(stream, name))
                 except NotFoundError:
                     continue
                 return int((info.num_pending or 0) + (info.num_ack_pending or 0))
@@ -142,7 +142,7 @@ class JetStreamBus:
             name=name, subjects=[subjects], storage=StorageType.FILE, max_age=self._keep_s, duplicate_window=self._window_s
         )
         try:
-            await link.jetstream.add_stream(config)
+            await link.answer(link.jetstream.add_stream(config))
         except APIError as error:
             if error.err_code != _KEPT_OTHERWISE:
                 raise

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from typing import Any, Self
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, Self, TypeVar
 
 import nats.aio.client
 import nats.errors
@@ -17,16 +17,18 @@ from nats.js.errors import APIError
 from events.bus import Message
 from events.headers import headers_of
 
+T = TypeVar("T")
+
 FAILURES = (nats.errors.Error, OSError, TimeoutError)
 """What calls of a `Link` raise when it is of no use any more."""
 
-_AT_ONCE = 2_000
-"""Messages on their way at once. The server drops what it has no room to queue: 10,000, or 128 MiB."""
-_BYTES_AT_ONCE = 8 << 20
-_OVER_TO_THE_SOCKET = 64
-"""So many messages are written before what is pending goes out: the server works while we write."""
+_TOGETHER = 64
+"""Messages written before what is pending goes out: the server works while we write."""
+_BYTES_TOGETHER = 256 << 10
+_ON_THEIR_WAY = 6
+"""So many times that before we wait for the server. It answers when it has synced all that it found waiting: with more, a slow disk would
+look like a server that is silent."""
 _RETRY_S = 0.05
-_CLOSING_S = 1.0
 _NO_RESPONDERS = "503"
 
 
@@ -43,6 +45,7 @@ class Link:
         self._batches: dict[str, _Batch] = {}
         self._numbers = itertools.count()
         self._inbox = ""
+        self._heard_at = 0.0
         self._said: Exception | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -97,8 +100,18 @@ class Link:
         Raises:
             FAILURES.
         """
-        for group in _groups(messages):
-            await self._publish(group)
+        on_their_way: deque[_Batch] = deque()
+        try:
+            for group in _groups(messages):
+                if len(on_their_way) == _ON_THEIR_WAY:
+                    await self._kept(on_their_way[0])
+                    del self._batches[on_their_way.popleft().reply]
+                on_their_way.append(await self._sent(group))
+            for batch in on_their_way:
+                await self._kept(batch)
+        finally:
+            for batch in on_their_way:
+                del self._batches[batch.reply]
 
     async def ask(self, subject: str) -> None:
         """Send an empty request and return when it is answered.
@@ -106,7 +119,22 @@ class Link:
         Raises:
             FAILURES.
         """
-        await self._client.request(subject, b"", timeout=self._timeout_s)
+        await self.answer(self._client.request(subject, b"", timeout=self._timeout_s))
+
+    async def answer(self, request: Coroutine[Any, Any, T]) -> T:
+        """What a request is answered with. The client alone would wait for an answer though the connection has ended.
+
+        Raises:
+            FAILURES.
+        """
+        asking = asyncio.create_task(request)
+        try:
+            await asyncio.wait((asking, self.ended), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise self._failure()
+            return asking.result()
+        finally:
+            asking.cancel()
 
     async def listen(self, hear: Callable[[Any], Awaitable[None]]) -> str:
         """Call whenever something comes; the subject where, one word short.
@@ -127,46 +155,47 @@ class Link:
         """
         await self._client.publish(subject, body, reply)
 
-    async def heard(self, answer: asyncio.Future[None], at: Callable[[], float], patience_s: float) -> None:
-        """Wait for an answer for as long as something was heard, last at some time of the loop's clock, within the patience.
+    async def heard(self, answer: asyncio.Future[None], since: Callable[[], float], patience_s: float) -> None:
+        """Wait for an answer, for as long as something is heard: within that time of the last time that something was, by the loop's clock.
 
         Raises:
             FAILURES.
         """
         clock = asyncio.get_running_loop().time
         while not answer.done():
-            left_s = at() + patience_s - clock()
+            left_s = since() + patience_s - clock()
             if left_s <= 0:
                 raise TimeoutError(f"no answer within {patience_s:g} s")
             await asyncio.wait((answer, self.ended), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if self.ended.done() and not answer.done():
-                raise self._said or nats.errors.ConnectionClosedError
-        answer.result()
+                raise self._failure()
 
     async def close(self) -> None:
         """Close it, also when nobody is at its other end. Safe to repeat."""
-        with suppress(*FAILURES):
-            async with asyncio.timeout(_CLOSING_S):
-                await self._client.close()
+        await self._client.close()
         await self._end()
 
-    async def _publish(self, messages: Sequence[Message]) -> None:
-        number = str(next(self._numbers))
-        reply = f"{self._inbox}.{number}"
-        batch = self._batches[number] = _Batch(len(messages))
-        try:
-            for sent, message in enumerate(messages, 1):
-                await self._client.publish(message.subject, message.body, reply, headers_of(message))
-                if sent % _OVER_TO_THE_SOCKET == 0:
-                    await asyncio.sleep(0)
-            await self.heard(batch.kept, lambda: batch.heard_at, self._timeout_s)
-        finally:
-            del self._batches[number]
+    async def _sent(self, messages: Sequence[Message]) -> _Batch:
+        batch = _Batch(f"{self._inbox}.{next(self._numbers)}", len(messages))
+        self._batches[batch.reply] = batch
+        for message in messages:
+            await self._client.publish(message.subject, message.body, batch.reply, headers_of(message))
+        await asyncio.sleep(0)
+        return batch
+
+    async def _kept(self, batch: _Batch) -> None:
+        await self.heard(batch.answered, lambda: max(self._heard_at, batch.sent_at), self._timeout_s)
+        if batch.error is not None:
+            raise batch.error
 
     async def _hear(self, answer: Any) -> None:
-        batch = self._batches.get(answer.subject.rpartition(".")[2])
+        self._heard_at = asyncio.get_running_loop().time()
+        batch = self._batches.get(answer.subject)
         if batch is not None:
             batch.hear(answer)
+
+    def _failure(self) -> Exception:
+        return self._said or nats.errors.ConnectionClosedError()
 
     async def _note(self, error: Exception) -> None:
         self._said = error
@@ -184,42 +213,50 @@ class _Client(nats.aio.client.Client):
             raise nats.errors.Error("the server speaks no TLS, and tls:// was asked for")
         return super()._connect_command()
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        # It would write what is pending first, though nobody may read any more, or be there. Whoever sent it is told that it may be lost.
+        self._pending, self._pending_data_size = [], 0
+        if self._transport:
+            self._transport._io_writer.transport.abort()  # type: ignore[attr-defined]  # it is TCP
+        await super()._close(status, do_cbs)
+
 
 class _Batch:
     """Messages on their way, each of which is answered once."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, reply: str, size: int) -> None:
         loop = asyncio.get_running_loop()
-        self.kept: asyncio.Future[None] = loop.create_future()
-        self.heard_at = loop.time()
-        self._clock = loop.time
+        self.reply = reply
+        self.answered: asyncio.Future[None] = loop.create_future()
+        self.error: Exception | None = None
+        self.sent_at = loop.time()
         self._open = size
 
     def hear(self, answer: Any) -> None:
-        self.heard_at = self._clock()
-        if self.kept.done():
+        """One of them is kept, or is not."""
+        if self.answered.done():
             return
         if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
-            self.kept.set_exception(nats.errors.Error("no stream keeps that subject"))
-            return
-        try:
-            said = json.loads(answer.data)
-        except ValueError:
-            return  # somebody else who hears of it answers too
-        if "error" in said:
-            self.kept.set_exception(APIError.from_error(said["error"]))
-        elif "stream" in said:
-            self._open -= 1
-            if not self._open:
-                self.kept.set_result(None)
+            self.error = nats.errors.Error("no stream keeps that subject")
+        else:
+            try:
+                said = json.loads(answer.data)
+            except ValueError:
+                return  # somebody else who hears of it answers too
+            if "error" in said:
+                self.error = APIError.from_error(said["error"])
+            elif "stream" in said:
+                self._open -= 1
+        if self.error or not self._open:
+            self.answered.set_result(None)
 
 
 def _groups(messages: Iterable[Message]) -> Iterator[list[Message]]:
-    """Messages in order, so many that the server has room for them."""
+    """Messages in order, as they are sent together."""
     group: list[Message] = []
     size = 0
     for message in messages:
-        if group and (len(group) == _AT_ONCE or size + len(message.body) > _BYTES_AT_ONCE):
+        if group and (len(group) == _TOGETHER or size + len(message.body) > _BYTES_TOGETHER):
             yield group
             group, size = [], 0
         group.append(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ _NS = 1_000_000_000
 _NO_MORE = ("404", "408")
 _FULL = ("Batch Completed", "Message Size Exceeds MaxBytes")
 _STILL_THERE = "100"
+_READER = "ooml-reader"
+"""Metadata of a consumer: who reads."""
 
 
 class JetStreamSubscription:
@@ -43,7 +46,8 @@ class JetStreamSubscription:
     ) -> None:
         self._linked, self._stream, self._consumer, self._timeout_s = linked, stream, consumer, timeout_s
         self._link: Link | None = None
-        self._inbox = ""
+        self._inbox = self._reader = ""
+        self._turn = asyncio.Lock()
         self._bound = 0
         self._delivered = 0
         self._open: dict[int, str] = {}
@@ -75,16 +79,17 @@ class JetStreamSubscription:
             token = delivery.token
             if isinstance(token, _Token) and token.bound == self._bound and token.sequence in self._open:
                 self._done[token.sequence] = self._open.pop(token.sequence)
-        first_open = min(self._open, default=None)
-        settled = [sequence for sequence in self._done if first_open is None or sequence < first_open]
-        if not settled:
-            return
-        async with self._linked() as link:
-            if link is not self._link:
-                return  # another connection: they come again there
+        async with self._linked() as link, self._turn:  # no acknowledgement of what came before, while it is bound anew
+            first_open = min(self._open, default=None)
+            settled = [sequence for sequence in self._done if first_open is None or sequence < first_open]
+            if not settled or link is not self._link:
+                return  # of what came on another connection, all that is not done comes again on this one
+            if not await self._is_ours(link):
+                self._link = None  # to be bound anew
+                return
             await link.ask(self._done[max(settled)])
-        for sequence in settled:
-            self._done.pop(sequence, None)
+            for sequence in settled:
+                del self._done[sequence]
 
     async def bind(self, link: Link) -> None:
         """Begin on a connection, with what is not done.
@@ -92,18 +97,24 @@ class JetStreamSubscription:
         Raises:
             FAILURES.
         """
-        name = str(self._consumer.name)
-        if link is not self._link:
-            self._inbox = await link.listen(self._hear)
-        info = await link.jetstream.add_consumer(self._stream, self._consumer)
-        if link.version >= _RESETS:
-            info = (await link.jetstream.reset_consumer(self._stream, name)).info
-        self._delivered = info.delivered.consumer_seq if info.delivered else 0
-        self._bound += 1
-        self._came.clear()
-        self._open.clear()
-        self._done.clear()
-        self._link = link
+        async with self._turn:
+            if link is not self._link:
+                self._inbox = await link.listen(self._hear)
+            self._reader = secrets.token_hex(8)
+            info = await link.answer(link.jetstream.add_consumer(self._stream, self._consumer.evolve(metadata={_READER: self._reader})))
+            if link.version >= _RESETS:
+                info = (await link.answer(link.jetstream.reset_consumer(self._stream, str(self._consumer.name)))).info
+            self._delivered = info.delivered.consumer_seq if info.delivered else 0
+            self._bound += 1
+            self._came.clear()
+            self._open.clear()
+            self._done.clear()
+            self._link = link
+
+    async def _is_ours(self, link: Link) -> bool:
+        """Whether nobody took the place over: what he was given, and we were not, an acknowledgement of ours might cover."""
+        info = await link.answer(link.jetstream.consumer_info(self._stream, str(self._consumer.name)))
+        return (info.config.metadata or {}).get(_READER) == self._reader
 
     async def _ask(self, link: Link, most: int, wait_s: float = 0.0) -> None:
         """Let come what is there, or the first that come within the time, up to so many."""
@@ -115,6 +126,8 @@ class JetStreamSubscription:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer.name}"
         await link.send(subject, json.dumps(request).encode(), f"{self._inbox}.{asked.number}")
         await link.heard(asked.answered, lambda: asked.heard_at, wait_s + self._timeout_s)
+        if asked.error is not None:
+            raise asked.error
 
     async def _take(self, link: Link, most: int) -> list[Delivery]:
         """Of what came: all but what comes again though it is done."""
@@ -172,6 +185,7 @@ class _Asked:
         loop = asyncio.get_running_loop()
         self.number, self.most = number, most
         self.answered: asyncio.Future[None] = loop.create_future()
+        self.error: Exception | None = None
         self.heard_at = loop.time()
         self._clock = loop.time
 
@@ -186,7 +200,6 @@ class _Asked:
         self.heard_at = self._clock()
         if self.answered.done() or status == _STILL_THERE:
             return
-        if status in _NO_MORE or why in _FULL:
-            self.answered.set_result(None)
-        else:
-            self.answered.set_exception(nats.errors.Error(f"no messages: {status} {why}"))
+        if status not in _NO_MORE and why not in _FULL:
+            self.error = nats.errors.Error(f"no messages: {status} {why}")
+        self.answered.set_result(None)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from events.bus import Bus, BusUnavailable, Subscription
+from events.bus import Bus, BusUnavailable
 from events.direct import DirectSource
 from events.jetstream import JetStreamBus
 from events.lease import LeaseLost, lease
@@ -19,7 +19,7 @@ from events.outbox import Outbox
 from events.reading import EntryReader, published_in
 from events.relay import Relay
 from events.settings import EventSettings
-from events.sink import NAME, Sink
+from events.sink import NAME, Sink, Source
 from events.subjects import ALL
 from events.table import EventTable, TableUnavailable
 from serving.ports import Unavailable
@@ -61,7 +61,7 @@ async def relay(settings: EventSettings) -> None:
     async with _parts(settings) as parts:
         if parts.bus is None:
             raise ValueError("there is no broker to relay to: set OOML_NATS_URL, or run `ooml sink` alone, which reads the outbox itself")
-        moving = Relay(parts.outbox, parts.entries, parts.bus, NAME, log.warning)
+        moving = Relay(parts.outbox, parts.entries, parts.bus, NAME, log.warning, again_s=settings.event_again_s)
         log.info("relaying", redis=settings.redis_address, nats=settings.nats_address)
         await _until_stopped(moving.run(), _tell_lag(parts.outbox, moving.progress))
 
@@ -75,8 +75,8 @@ async def sink(settings: EventSettings) -> None:
 async def _keep(settings: EventSettings, parts: Parts) -> None:
     while True:
         try:
-            async with lease(parts.client, SINK_LEASE):
-                source = DirectSource(parts.outbox, parts.entries) if parts.bus is None else await _subscribed(parts.bus)
+            async with lease(parts.client, SINK_LEASE, settings.sink_lease_s):
+                source = await _source(settings, parts)
                 keeping = Sink(source, await _opened(settings.event_table), parts.outbox, parts.bus, log.warning)
                 log.info("keeping events", redis=settings.redis_address, nats=settings.nats_address or None, table=settings.event_table)
                 await _together(keeping.run(), _tell_lag(parts.outbox, keeping.progress))
@@ -84,8 +84,11 @@ async def _keep(settings: EventSettings, parts: Parts) -> None:
             log.warning("another sink may have taken over", error=str(error))
 
 
-async def _subscribed(bus: Bus) -> Subscription:
-    """Once the bus is there."""
+async def _source(settings: EventSettings, parts: Parts) -> Source:
+    """Once the bus is there, if there is to be one."""
+    bus = parts.bus
+    if bus is None:
+        return DirectSource(parts.outbox, parts.entries, settings.event_again_s)
     return await _once_there("the bus cannot be reached", BusUnavailable, lambda: bus.subscribe(NAME, [ALL]))
 
 
@@ -109,7 +112,7 @@ async def _once_there(what: str, away: type[Exception], attempt: Callable[[], Aw
 @asynccontextmanager
 async def _parts(settings: EventSettings) -> AsyncIterator[Parts]:
     client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster, timeout_s=settings.redis_timeout_s)
-    bus = JetStreamBus(settings.nats_servers, settings.nats_address, timeout_s=settings.nats_timeout_s) if settings.nats_servers else None
+    bus = _bus(settings) if settings.nats_servers else None
     try:
         catalog = RedisCatalog(client, log.warning, timeout_s=settings.redis_timeout_s)
         yield Parts(client, Outbox(client), EntryReader(published_in(catalog), log.warning), bus)
@@ -117,6 +120,13 @@ async def _parts(settings: EventSettings) -> AsyncIterator[Parts]:
         if bus is not None:
             await bus.aclose()
         await client.aclose()
+
+
+def _bus(settings: EventSettings) -> JetStreamBus:
+    # It must have forgotten an event by the time it is sent again: else it would swallow it.
+    again_s = settings.event_again_s
+    address, timeout_s = settings.nats_address, settings.nats_timeout_s
+    return JetStreamBus(settings.nats_servers, address, timeout_s=timeout_s, window_s=again_s / 2, again_after_s=again_s)
 
 
 async def _tell_lag(outbox: Outbox, progress: Callable[[], dict[str, int]]) -> None:

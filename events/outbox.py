@@ -24,6 +24,8 @@ _AT_ONCE = 8
 """Entries of one shard in one answer: the store does nothing else meanwhile, some 10 ms when every shard has as many."""
 _MUCH = 256
 """Entries in one answer after which the next are asked for at once."""
+_LOOKED_AT = 16
+"""Shards in one answer."""
 
 
 class Entry(NamedTuple):
@@ -38,6 +40,20 @@ class Entry(NamedTuple):
     shard: int
     id: str
     fields: Mapping[bytes, bytes]
+
+
+class Look(NamedTuple):
+    """The outbox as it is.
+
+    Args:
+        entries: of each shard in order.
+        last: sequence number of the last entry, by shard and its epoch now: all up to it are among ``entries``, or were dropped.
+        shed: decisions left out of the log of which no entry tells yet.
+    """
+
+    entries: Sequence[Entry]
+    last: Mapping[tuple[int, str], int]
+    shed: int
 
 
 class Outbox:
@@ -91,6 +107,33 @@ class Outbox:
             ]
         with unavailable():
             await self._ask(commands)
+
+    async def look(self) -> Look:
+        """What is there, taken or not; nothing is changed.
+
+        Raises:
+            Unavailable.
+        """
+        entries: list[Entry] = []
+        last: dict[tuple[int, str], int] = {}
+        unsaid = 0
+        for first in range(0, SHARDS, _LOOKED_AT):
+            shards = range(first, min(first + _LOOKED_AT, SHARDS))
+            commands = []
+            for keys in map(keys_of, shards):
+                # The number first: what is written after it is none of this look's.
+                commands += [
+                    Command(keys.slot, ("HMGET", keys.sequence, "epoch", "seq", "shed")),
+                    Command(keys.slot, ("XRANGE", keys.outbox, "-", "+")),
+                ]
+            with unavailable():
+                answers = iter(await self._ask(commands))
+            for shard, (epoch, seq, shed), found in zip(shards, answers, answers, strict=True):
+                if epoch is not None and seq is not None:
+                    last[shard, epoch.decode()] = int(seq)
+                unsaid += int(shed or 0)
+                entries += _entries(shard, found)
+        return Look(entries, last, unsaid)
 
     async def depths(self) -> list[int]:
         """(256,) entries each shard holds: not taken, or not yet kept elsewhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from events.bus import Bus, BusUnavailable, Message, MessageTooLarge
 from events.outbox import Entry, Outbox
@@ -19,6 +19,13 @@ _TOGETHER = 32
 """Entries read without a look at what else there is to do."""
 
 T = TypeVar("T")
+
+
+class _Taken(NamedTuple):
+    """What so many entries tell."""
+
+    entries: int
+    messages: Sequence[Message]
 
 
 class Relay:
@@ -40,6 +47,7 @@ class Relay:
         self._keeper = keeper
         self._report = report
         self._again_s = again_s
+        self._taken: _Taken | None = None
         self.published = 0
         """Messages, so far."""
 
@@ -51,12 +59,12 @@ class Relay:
         """Move events until cancelled; while the store or the bus is away, wait for it."""
         looked_at = 0.0
         clock = asyncio.get_running_loop().time
-        taking = self._next()
+        taking = self._taking()
         try:
             while True:
-                messages = await taking
-                taking = self._next()  # meanwhile: the bus takes its time to write
-                await self._insist(partial(self._publish, messages))
+                self._taken = await taking
+                taking = self._taking()  # meanwhile: the bus takes its time to write
+                await self._insist(partial(self.move, 0.0))
                 if clock() - looked_at >= self._again_s / 4:
                     await self._insist(self.move_again)
                     looked_at = clock()
@@ -67,11 +75,13 @@ class Relay:
         """Publish what is new; how many entries that were.
 
         Raises:
-            Unavailable, BusUnavailable: what was taken and not published is published by `move_again`, of this relay or another.
+            Unavailable, BusUnavailable: what was taken is published by the next `move`; should this relay die, by another's `move_again`.
         """
-        entries = await self._outbox.take(wait_s)
-        await self._publish(await self._told_by(entries))
-        return len(entries)
+        if self._taken is None:
+            self._taken = await self._take(wait_s)
+        await self._publish(self._taken.messages)
+        entries, self._taken = self._taken.entries, None
+        return entries
 
     async def move_again(self) -> int:
         """Publish what was lost on the way; how many entries that were.
@@ -87,11 +97,12 @@ class Relay:
             self._report("events were published again that were lost on the way", entries=again)
         return again
 
-    def _next(self) -> asyncio.Task[list[Message]]:
-        async def take() -> list[Message]:
-            return await self._told_by(await self._outbox.take(WAIT_S))
+    def _taking(self) -> asyncio.Task[_Taken]:
+        return asyncio.create_task(self._insist(partial(self._take, WAIT_S)))
 
-        return asyncio.create_task(self._insist(take))
+    async def _take(self, wait_s: float) -> _Taken:
+        entries = await self._outbox.take(wait_s)
+        return _Taken(len(entries), await self._told_by(entries))
 
     async def _told_by(self, entries: Sequence[Entry]) -> list[Message]:
         messages: list[Message] = []

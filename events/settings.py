@@ -24,6 +24,12 @@ class EventSettings(CommonSettings):
     event_table: str = "data/events"
     """Delta table of the events: a folder, or the URL of one in an object store (``s3://``, ``gs://``, ``az://``)."""
 
+    event_again_s: float = Field(60.0, ge=0.5, le=3600)
+    """After how long what was taken to be kept, and is not yet, is sent again: a relay or a sink died with it, or the broker forgot it."""
+
+    sink_lease_s: float = Field(15.0, ge=1, le=300)
+    """After how long without a sign of life a sink is taken to be dead, and another takes over."""
+
     @field_validator("nats_url")
     @classmethod
     def _nats_url(cls, url: SecretStr | None) -> SecretStr | None:

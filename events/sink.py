@@ -10,7 +10,7 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 from ooml.bandit.v1 import events_pb2 as pb
 
-from events.bus import Bus, BusUnavailable, Delivery, Message
+from events.bus import Bus, BusUnavailable, Delivery, Message, MessageTooLarge
 from events.columns import SCHEMA, table_of
 from events.identity import identity
 from events.outbox import Outbox
@@ -32,6 +32,9 @@ COMPACT_S = 600.0
 _FETCH = 2_000
 _TOGETHER = 1_000
 """Events made rows of together: so many fit the processor's cache."""
+_NO_ROW = (ValueError, OverflowError)
+"""What comes of numbers that are larger than their column's."""
+_YEAR_10000_S = 253_402_300_800
 _HALF_DROPPED = 100_000
 
 
@@ -107,14 +110,14 @@ class Sink:
             TableUnavailable, BusUnavailable, Unavailable: what is not kept comes again.
         """
         before = self.kept
-        await self._keep(self._batch(await self._fetched(window_s)))
+        await self._keep(_batch(await self._fetched(window_s)))
         return self.kept - before
 
     async def _gather(self, window_s: float) -> _Batch:
         failing = False
         while True:
             try:
-                return self._batch(await self._fetched(window_s))
+                return _batch(await self._fetched(window_s))
             except (BusUnavailable, Unavailable) as error:
                 if not failing:
                     self._report("events cannot be fetched", error=str(error))
@@ -129,19 +132,6 @@ class Sink:
         while deliveries and len(deliveries) < MOST and (left_s := until - clock()) > 0:
             deliveries += await self._source.fetch(_FETCH, left_s)
         return deliveries
-
-    def _batch(self, deliveries: Sequence[Delivery]) -> _Batch:
-        dead: list[tuple[Message, str]] = []
-        rows = [SCHEMA.empty_table()]
-        for begin in range(0, len(deliveries), _TOGETHER):
-            events: list[pb.Event] = []
-            for delivery in deliveries[begin : begin + _TOGETHER]:
-                try:
-                    events.append(_event(delivery.message.body))
-                except ValueError as error:
-                    dead.append((delivery.message, str(error)))
-            rows.append(table_of(events, [identity(event) for event in events]))
-        return _Batch(deliveries, pa.concat_tables(rows), dead)
 
     async def _insist(self, batch: _Batch) -> None:
         """Keep a batch, however long it takes."""
@@ -164,12 +154,13 @@ class Sink:
         await asyncio.to_thread(self._table.erase, erasures_of(batch.rows))
         for message, why in batch.dead:
             await self._bury(message, why)
-        await self._source.done(batch.deliveries)
+        # First dropped, then done: what a sink that dies in between leaves behind comes again, and is dropped again.
         await self._drop(delivery.message for delivery in batch.deliveries)
+        await self._source.done(batch.deliveries)
 
     async def _drop(self, messages: Iterable[Message]) -> None:
         """Drop the entries all of whose events are kept by now."""
-        whole: list[tuple[int, str]] = []
+        whole: set[tuple[int, str]] = set()
         for origin in (message.origin for message in messages):
             if origin is None:
                 continue
@@ -177,22 +168,65 @@ class Sink:
             parts = self._parts.setdefault(entry, set())
             parts.add(origin.part)
             if len(parts) == origin.parts:
-                del self._parts[entry]
-                whole.append(entry)
+                whole.add(entry)
         await self._outbox.drop(whole)
+        for entry in whole:
+            del self._parts[entry]
         while len(self._parts) > _HALF_DROPPED:  # whatever became of their other parts: the entries come again
             self._parts.pop(next(iter(self._parts)))
 
     async def _bury(self, message: Message, why: str) -> None:
         self._report("what is no event was put aside", subject=message.subject, why=why, dead_letters=DEAD_LETTERS)
-        if self._bus is not None:
-            await self._bus.publish([message._replace(subject=DEAD_LETTERS, id=f"dead-{message.id}", why=f"{message.subject}: {why}")])
+        if self._bus is None:
+            return
+        letter = message._replace(subject=DEAD_LETTERS, id=f"dead-{message.id}", why=f"{message.subject}: {why}")
+        try:
+            await self._bus.publish([letter])
+        except MessageTooLarge:
+            await self._bus.publish(
+                [letter._replace(body=b"", why=f"{letter.why}; its {len(message.body)} bytes are too many to put aside")]
+            )
 
     async def _compact(self) -> None:
         try:
             await asyncio.to_thread(self._table.compact)
         except TableUnavailable as error:
             self._report("the table cannot be compacted", error=str(error))
+
+
+def _batch(deliveries: Sequence[Delivery]) -> _Batch:
+    try:
+        return _batch_of(deliveries, _event)
+    except _NO_ROW:  # which one it is tells only a look at each of them
+        return _batch_of(deliveries, _event_with_row)
+
+
+def _batch_of(deliveries: Sequence[Delivery], understood: Callable[[bytes], pb.Event]) -> _Batch:
+    rows = [SCHEMA.empty_table()]
+    dead: list[tuple[Message, str]] = []
+    for begin in range(0, len(deliveries), _TOGETHER):
+        events: list[pb.Event] = []
+        for delivery in deliveries[begin : begin + _TOGETHER]:
+            try:
+                events.append(understood(delivery.message.body))
+            except ValueError as error:
+                dead.append((delivery.message, str(error)))
+        rows.append(table_of(events, [identity(event) for event in events]))
+    return _Batch(deliveries, pa.concat_tables(rows), dead)
+
+
+def _event_with_row(body: bytes) -> pb.Event:
+    """An event that is certain to fit the table's columns.
+
+    Raises:
+        ValueError: it is none.
+    """
+    event = _event(body)
+    try:
+        table_of([event], [identity(event)])
+    except _NO_ROW as error:
+        raise ValueError(f"an event that fits no row of the table: {error}") from error
+    return event
 
 
 def _event(body: bytes) -> pb.Event:
@@ -206,6 +240,6 @@ def _event(body: bytes) -> pb.Event:
     except DecodeError as error:
         raise ValueError("not an ooml.bandit.v1.Event") from error
     subject_of(event)
-    if not event.HasField("recorded_at"):
+    if not event.HasField("recorded_at") or not 0 < event.recorded_at.seconds < _YEAR_10000_S:
         raise ValueError("an event that does not say when it was recorded")
     return event

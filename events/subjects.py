@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from ooml.bandit.v1 import events_pb2 as pb
 
+from policies.parse import NAME
 from policies.types import PolicyName
 
 ALL = "signals.>"
@@ -44,7 +45,7 @@ def subject_of(event: pb.Event) -> str:
     if kind not in _WHAT:
         raise ValueError(f"an event of kind {kind!r}")
     policy = getattr(event, kind).policy
-    if not policy:
+    if not NAME.fullmatch(policy):
         raise ValueError(f"an event of kind {kind!r} that names no policy")
     return f"signals.{source_of(policy)}.{_WHAT[kind]}"
 

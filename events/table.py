@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -66,6 +66,8 @@ class EventTable:
             self._table = self._open()
         self._known = Known(self._ids, most_ids)
         self._forgotten: dict[tuple[str, str], int] | None = None
+        self._unsure = True
+        """Whether a commit may have been made and not been finished, by us or by whoever was here before."""
 
     def append(self, rows: pa.Table) -> int:
         """Keep rows (of `SCHEMA`) that are not there yet, and durably; how many.
@@ -76,20 +78,7 @@ class EventTable:
             TableUnavailable: none of them is kept, or it is not known; to append them again is safe.
         """
         with _available():
-            for attempt in range(_ATTEMPTS):
-                fresh = self._fresh(rows)
-                if not fresh.num_rows:
-                    return 0
-                try:
-                    self._commit(fresh)
-                except CommitFailedError:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-                    self.refresh()
-                else:
-                    self._remember(fresh)
-                    return int(fresh.num_rows)
-        raise AssertionError
+            return self._write(lambda: self._append(rows))
 
     def erase(self, erasures: Sequence[Erasure]) -> int:
         """Delete what was recorded of forgotten scopes, and the files that held it; how many rows. The tombstones stay.
@@ -100,12 +89,9 @@ class EventTable:
         if not erasures:
             return 0
         with _available():
-            for erasure in erasures:
-                self._note(erasure)
-            deleted = self._table.delete(" OR ".join(map(_predicate, erasures)))
+            deleted = self._write(lambda: self._erase(erasures))
             self._table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-            self._sync()
-        return int(deleted["num_deleted_rows"])
+        return deleted
 
     def compact(self, keep_hours: int = 168) -> None:
         """Join small files to large ones, and remove files that no version of the last hours needs.
@@ -140,6 +126,38 @@ class EventTable:
                 self.url, SCHEMA, mode="ignore", partition_by=list(PARTITIONS), configuration=CONFIGURATION, name="events"
             )
 
+    def _write(self, write: Callable[[], int]) -> int:
+        """Write; and when another has written since we looked, look and write again."""
+        for attempt in range(_ATTEMPTS):
+            if self._unsure:
+                self.refresh()
+                self._sync()
+            self._unsure = True  # until it has returned: what failed may have been committed all the same
+            try:
+                written = write()
+            except CommitFailedError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                self._unsure = False
+                return written
+        raise AssertionError
+
+    def _append(self, rows: pa.Table) -> int:
+        fresh = self._fresh(rows)
+        if fresh.num_rows:
+            self._commit(fresh, mode="append")
+            self._remember(fresh)
+        return int(fresh.num_rows)
+
+    def _erase(self, erasures: Sequence[Erasure]) -> int:
+        for erasure in erasures:
+            self._note(erasure)
+        before = self._table.count()
+        # Rows of those scopes are overwritten by none. What `delete` leaves are columns of a type (string_view) that Arrow cannot filter.
+        self._commit(SCHEMA.empty_table(), mode="overwrite", predicate=" OR ".join(map(_predicate, erasures)))
+        return int(before - self._table.count())
+
     def _fresh(self, rows: pa.Table) -> pa.Table:
         """Rows whose id neither the table nor an earlier row has, and that no erasure is to take away again."""
         ids = _ids_of(rows)
@@ -171,10 +189,10 @@ class EventTable:
         tombstones, scope = self._tombstones(), (erasure.policy, erasure.scope)
         tombstones[scope] = max(erasure.at_us, tombstones.get(scope, -1))
 
-    def _commit(self, rows: pa.Table) -> None:
+    def _commit(self, rows: pa.Table, **how: Any) -> None:
         number = self._table.transaction_version(_APP) or 0
         properties = CommitProperties(app_transactions=[Transaction(_APP, number + 1)])
-        write_deltalake(self._table, rows, mode="append", commit_properties=properties)
+        write_deltalake(self._table, rows, commit_properties=properties, **how)
         self._sync()
 
     def _remember(self, rows: pa.Table) -> None:

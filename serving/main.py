@@ -21,6 +21,7 @@ from policies.types import PolicyName
 from serving import child, logs
 from serving.certificates import BadCertificates
 from serving.child import Orders
+from serving.door import Door
 from serving.health import watch_health
 from serving.metrics import Metrics
 from serving.ports import Unavailable
@@ -34,6 +35,7 @@ from serving.redis.store import RedisDecisionStore, StoreSettings
 from serving.service.bandit import BanditService
 from serving.service.deciding import Sources
 from serving.service.policies import PolicyService
+from serving.settings import is_loopback
 from serving.transport.calls import Limits
 from serving.transport.server import GrpcServer, ServerOptions
 
@@ -100,7 +102,7 @@ def _collect_less() -> None:
     """Look for cycles seldom, and no more among what stays: what a call leaves behind is freed by its count of references."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 5, 5)  # errors leave cycles: half a million objects of them, at most
 
 
 async def _until(stop: asyncio.Event, jobs: Sequence[Coroutine[Any, Any, object]]) -> None:
@@ -118,10 +120,11 @@ def build(orders: Orders) -> Worker:
     """Put a worker together; nothing runs yet. Call it in the loop the worker will run in."""
     settings = orders.settings
     client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster, timeout_s=settings.redis_timeout_s)
-    kept = StoreSettings(settings.event_sink, settings.outbox_limit, settings.idempotency_window_s)
+    kept = StoreSettings(settings.event_sink, settings.outbox_entries, settings.idempotency_window_s)
     store = RedisDecisionStore(client, kept)
     catalog = RedisCatalog(client, log.warning, timeout_s=settings.redis_timeout_s)
-    readiness = Readiness(settings, client, store, catalog, loud=orders.slot == 0)
+    door = Door(settings, client) if settings.asks_for_credentials else None
+    readiness = Readiness(settings, client, store, catalog, door.keyring if door else None, loud=orders.slot == 0)
     metrics = Metrics()
     sources = Sources(time.time, np.random.default_rng(_seed(orders)), secrets.token_bytes)
     server = GrpcServer(
@@ -136,12 +139,15 @@ def build(orders: Orders) -> Worker:
             max_connection_age_s=settings.max_connection_age_s,
             tls=settings.tls,
         ),
-        readiness.admit,
+        door.behind(readiness.admit) if door else readiness.admit,
     )
     background: list[Coroutine[Any, Any, object]] = [
         watch_health(readiness.check, server.publish_health, settings.health_interval_s, settings.health_timeout_s),
         catalog.follow(CATALOG_LOOK_S),
+        *(door.followers(CATALOG_LOOK_S) if door else ()),
     ]
+    if not settings.asks_for_credentials and not is_loopback(settings.host) and orders.slot == 0:
+        log.warning("ANYBODY WHO REACHES THIS SERVER MAY CALL IT", because="OOML_AUTH=off", host=settings.host)
     if orders.slot == 0:  # one worker of a server is enough for what concerns them all
         background += [Janitor(client, kept).run(), _measure_outbox(OutboxDepth(client), metrics)]
     return Worker(client, server, readiness, tuple(background))

@@ -29,6 +29,7 @@ class Metrics:
         self._duration = Histogram("ooml_call_duration_seconds", "Duration of calls", labels, registry=registry, buckets=_BUCKETS_S)
         self._calls = Counter("ooml_calls", "Calls answered, by status code", (*labels, "code"), registry=registry)
         self._in_flight = Gauge("ooml_calls_in_flight", "Calls being handled", registry=registry, multiprocess_mode="livesum")
+        self._refused = Counter("ooml_refused", "Callers, or requests of theirs, turned away", ("why",), registry=registry)
         self._decisions = Counter("ooml_decisions", "Decisions made", ("policy",), registry=registry)
         self._outbox = Gauge(
             "ooml_outbox_depth", "Events in the outbox, estimated from a few shards", registry=registry, multiprocess_mode="livemostrecent"
@@ -52,6 +53,10 @@ class Metrics:
     def decided(self, policy: str) -> None:
         """A decision was made: not a repeated answer to the same request."""
         self._decisions_of(policy).inc()
+
+    def refused(self, why: str) -> None:
+        """A caller was turned away, or one request of theirs; why is one of a few words."""
+        self._refused.labels(why).inc()
 
     def outbox_depth(self, events: float) -> None:
         """How many events the outbox is thought to hold."""

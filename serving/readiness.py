@@ -12,6 +12,7 @@ from serving.ports import Unavailable
 from serving.redis.catalog import RedisCatalog
 from serving.redis.connect import Client
 from serving.redis.guard import findings, refuse_in_production
+from serving.redis.keyring import RedisKeyring
 from serving.redis.permissions import check_permissions
 from serving.redis.registry import compiled
 from serving.redis.store import RedisDecisionStore
@@ -24,14 +25,25 @@ class Readiness:
     """Whether a worker can serve. Three things are asked until they are so once; whether the store answers, always.
 
     Args:
+        keyring: API keys that must be known first; None: nobody is asked for one.
         loud: whether this worker writes what it finds about the store to the log, for all workers of the server.
     """
 
-    def __init__(self, settings: Settings, client: Client, store: RedisDecisionStore, catalog: RedisCatalog, *, loud: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        store: RedisDecisionStore,
+        catalog: RedisCatalog,
+        keyring: RedisKeyring | None = None,
+        *,
+        loud: bool,
+    ) -> None:
         self._settings = settings
         self._client = client
         self._store = store
         self._catalog = catalog
+        self._keyring = keyring
         self._loud = loud
         self._guarded = self._planned = self._loaded = False
 
@@ -58,6 +70,10 @@ class Readiness:
             await self._await_plans()
         if not self._loaded:
             await self._catalog.refresh()
+            if self._keyring is not None:
+                await self._keyring.refresh()
+                if self._loud and not self._keyring.keys and self._settings.jwt_jwks_file is None:
+                    log.warning("nobody may call yet: make a key with `ooml keys make`")
             self._loaded = True
 
     async def _guard(self) -> None:

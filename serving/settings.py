@@ -20,7 +20,7 @@ PREFIX = "OOML_"
 _DATABASE = re.compile(r"(/\d{0,5})?")
 _TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _OF_THE_FEATURE_REPO = {"OOML_DATA_DIR", "OOML_FEAST_REGISTRY", "OOML_FEAST_REDIS"}
-_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE"}
+_OF_THE_EVENTS = {"OOML_NATS_URL", "OOML_NATS_TIMEOUT_S", "OOML_EVENT_TABLE", "OOML_EVENT_AGAIN_S", "OOML_SINK_LEASE_S"}
 
 
 class SettingsError(Exception):
@@ -79,6 +79,10 @@ class CommonSettings(BaseSettings):
         parts = urlsplit(self.redis_url.get_secret_value())
         return address(parts.hostname or "", parts.port or 6379)
 
+    def common(self) -> dict[str, object]:
+        """Settings that processes share, for another's."""
+        return {name: getattr(self, name) for name in CommonSettings.model_fields}
+
 
 _S = TypeVar("_S", bound=CommonSettings)
 
@@ -94,6 +98,25 @@ class Settings(CommonSettings):
 
     workers: int = Field(1, ge=1, le=256)
     """Serving processes; all of them listen on the one port."""
+
+    auth: Literal["auto", "required", "off"] = "auto"
+    """Whether calls need a credential: an API key (`ooml keys make`) or a token. ``auto``: on any address but loopback, and wherever
+    OOML_JWT_JWKS_FILE is set. Say ``required`` behind a proxy on this machine. Health checks never need one."""
+
+    jwt_issuer: str | None = Field(None, min_length=1)
+    """Issuer (``iss``) of the JSON Web Tokens that are good."""
+
+    jwt_audience: str | None = Field(None, min_length=1)
+    """Audience (``aud``) they must be for."""
+
+    jwt_jwks_file: Path | None = Field(None, validate_default=True)
+    """JWKS file of that issuer's public keys (RS256, ES256 or EdDSA), read again when it changes. None: API keys alone are good."""
+
+    jwt_role_claim: str = Field("role", min_length=1)
+    """Claim of a token that holds its role: reader, writer or admin. Its policies are in the claim ``policies``: "*" or a list of names."""
+
+    jwt_rate: float = Field(0.0, ge=0, le=1e6)
+    """Requests per second of each token's subject, a second's worth at once at most; 0: no limit."""
 
     tls_cert_file: Path | None = None
     """PEM file of the server's certificate and those between it and the root. Read anew when it changes. None: calls come in clear."""
@@ -113,8 +136,9 @@ class Settings(CommonSettings):
     event_sink: Literal["none", "drained"] = "none"
     """``none``: nobody reads the events, so only the newest are kept; ``drained``: somebody does, so none of evidence is ever shed."""
 
-    outbox_limit: int = Field(256, ge=16, le=1_000_000)
-    """Events kept per shard (of 256): newest ones without a sink; with one, how far it may lag before nothing more is accepted."""
+    outbox_limit: int | None = Field(None, ge=16, le=1_000_000)
+    """Entries kept per shard (of 256), about 2 KB each: newest ones without a sink; with one, how far it may lag before nothing more is
+    accepted, decisions being left out of the log from half of that on. Default: 256 without a sink, 65536 with one."""
 
     idempotency_window_s: float = Field(3600.0, gt=0, le=30 * 86_400)
     """How long the answer to a request_id is kept."""
@@ -155,6 +179,22 @@ class Settings(CommonSettings):
     metrics_port: int = Field(0, ge=0, le=65_535)
     """Port Prometheus scrapes, one for all workers; 0: no metrics are kept."""
 
+    @field_validator("jwt_jwks_file")
+    @classmethod
+    def _jwt(cls, file: Path | None, others: ValidationInfo) -> Path | None:
+        given = [others.data.get("jwt_issuer"), others.data.get("jwt_audience"), file]
+        if any(given) and not all(given):
+            raise ValueError("goes together with OOML_JWT_ISSUER and OOML_JWT_AUDIENCE: set all three, or none")
+        if file is None:
+            return None
+        from serving.access.tokens import BadJwks, read_jwks  # what it imports takes as long as all of the settings
+
+        try:
+            read_jwks(file)
+        except BadJwks as bad:
+            raise ValueError(str(bad)) from None
+        return file.absolute()
+
     @field_validator("feature_repo")
     @classmethod
     def _feature_repo(cls, folder: Path | None) -> Path | None:
@@ -168,6 +208,11 @@ class Settings(CommonSettings):
         return self.mode == "production" if self.mode else not is_loopback(self.host)
 
     @property
+    def outbox_entries(self) -> int:
+        """The limit, given or not. A policy whose scope is global fills one shard alone, and a sink that restarts takes its time."""
+        return self.outbox_limit or (256 if self.event_sink == "none" else 65_536)
+
+    @property
     def shows_contract(self) -> bool:
         """Whether reflection is on."""
         return not self.production if self.reflection is None else self.reflection
@@ -178,6 +223,13 @@ class Settings(CommonSettings):
         if self.tls_cert_file is None or self.tls_key_file is None:
             return None
         return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
+
+    @property
+    def asks_for_credentials(self) -> bool:
+        """Whether calls need a credential."""
+        if self.auth == "auto":
+            return not is_loopback(self.host) or self.jwt_jwks_file is not None
+        return self.auth == "required"
 
     def in_clear(self) -> str:
         """All settings as JSON, secrets included: for the pipe to a child process, never for a log."""

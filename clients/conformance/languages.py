@@ -26,7 +26,8 @@ class Language:
     Args:
         folder: of the client.
         tools: programs that must be on PATH.
-        build: command that builds client and runner; ``{out}`` is a folder for what it makes. Empty: nothing to build.
+        build: command that tests the client by itself, and builds it and its runner; ``{out}`` is a folder for what it makes. Empty:
+            nothing to build.
         run: command that takes the run file; ``{out}`` likewise.
         environment: added to the runner's.
     """
@@ -93,9 +94,15 @@ def languages(elsewhere: Mapping[str, Path]) -> list[Language]:
     python = folders["python"]
     path = {"PYTHONPATH": os.pathsep.join([str(python / "src"), str(python)])}
     return [
-        Language("go", folders["go"], ["go"], "go build -o {out}/conformance ./conformance", ["{out}/conformance"]),
-        Language("typescript", folders["typescript"], ["node", "npm"], "npm ci && npm run build", ["node", "dist/conformance/main.js"]),
-        Language("java", folders["java"], ["java", "mvn"], "mvn -q -B -DskipTests package", ["java", "-jar", "target/conformance.jar"]),
+        Language(
+            "go",
+            folders["go"],
+            ["go"],
+            "go vet ./... && go test ./... && go build -o {out}/conformance ./conformance",
+            ["{out}/conformance"],
+        ),
+        Language("typescript", folders["typescript"], ["node", "npm"], "npm ci && npm test", ["node", "dist/conformance/main.js"]),
+        Language("java", folders["java"], ["java", "mvn"], "mvn -q -B package", ["java", "-jar", "target/conformance.jar"]),
         Language("python", python, [], "", [sys.executable, "-m", "conformance"], path),
         Language("python-asyncio", python, [], "", [sys.executable, "-m", "conformance", "--asyncio"], path),
     ]

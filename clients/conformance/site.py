@@ -10,6 +10,7 @@ from benchmarks import servers
 from cli.embedded import free_port
 from clients.conformance.mirror import mirror
 from clients.conformance.proxy import silent
+from clients.conformance.secure import secure
 
 POLICIES = Path(__file__).parent / "policies"
 Target = Mapping[str, str]
@@ -31,6 +32,7 @@ def site(folder: Path) -> Iterator[dict[str, Target]]:
         busy = stack.enter_context(servers.serve([store], folder / "busy.log", settings={"max_in_flight": 1}))
         stranded = stack.enter_context(servers.serve([lost], folder / "stranded.log"))
         lost.stop()
+        asking = stack.enter_context(secure(store, folder / "secure"))
         addresses = {
             "plain": plain.address,
             "busy": busy.address,
@@ -40,4 +42,4 @@ def site(folder: Path) -> Iterator[dict[str, Target]]:
             "nobody": f"127.0.0.1:{free_port()}",
             "elsewhere": "192.0.2.1:50051",
         }
-        yield {name: {"address": address} for name, address in addresses.items()}
+        yield {**{name: {"address": address} for name, address in addresses.items()}, **asking}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from policies.types import Namespace, PolicyName
+from serving.following import Report, follow
 from serving.ports import PublishedPolicy, Unavailable
 from serving.redis.connect import Client
 from serving.redis.published import load, revisions
 from serving.versions import Problem, Published
-
-Report = Callable[..., object]
-"""Told of an event by name, with what belongs to it as keyword arguments, as a structlog method is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +50,9 @@ class RedisCatalog:
         """
         await self.refresh()
 
-    async def follow(self, every_s: float = 0.3) -> None:
+    async def follow(self, every_s: float = 0.3) -> NoReturn:
         """Keep up with Redis until cancelled; while it is away, go on with what was last read."""
-        away = False
-        while True:
-            try:
-                await self.refresh()
-            except Exception as error:  # whatever it is, a replica that stops following serves old policies for ever
-                if not away:
-                    self._report("published policies cannot be followed", error=str(error.__cause__ or error))
-                away = True
-            else:
-                if away:
-                    self._report("published policies are followed again")
-                away = False
-            await asyncio.sleep(every_s)
+        await follow("published policies", self.refresh, every_s, self._report)
 
     async def refresh(self) -> None:
         """Take up what is published now: one round trip when nothing is new, a second when something is.

@@ -21,7 +21,7 @@ from serving.ports import StoreError
 from serving.redis.connect import Client
 from serving.redis.errors import unavailable
 from serving.redis.link import Command, slot_of
-from serving.redis.scripts import Script
+from serving.redis.scripts import PUBLISH
 from serving.resolve import resolve
 from serving.versions import Change, Head, Problem, Published, Version
 
@@ -34,8 +34,6 @@ REV = "@rev"
 
 Raw = Mapping[str, str]
 """A hash as it was read: field → value."""
-
-_PUBLISH = Script("publish")
 
 
 class PublishedMeanwhile(StoreError):
@@ -205,7 +203,7 @@ async def _publish(client: Client, key: str, based_on: int, fields: Mapping[str,
         return based_on
     words = [word for pair in fields.items() for word in pair]
     with unavailable():
-        revision = int(await _PUBLISH.run(client, [key], [based_on, *words]))
+        revision = int(await PUBLISH.run(client, [key], [based_on, *words]))
     if revision < 0:
         raise PublishedMeanwhile("somebody else published in the meantime; nothing was changed: look at what they did, and try again")
     return revision

@@ -75,6 +75,8 @@ REWARD = Script("reward", "common", "outbox", "record", "evidence")
 FORGET = Script("forget", "common", "outbox", "record")
 ERASE = Script("erase", "common", "record")
 UNLOG = Script("unlog")
+PUBLISH = Script("publish")
+LEASE = Script("lease", "common")
 DROP_IDLE = Script("drop_idle", "common", "outbox")
 
 

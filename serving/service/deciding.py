@@ -226,12 +226,12 @@ class Decider:
             policy = await self._catalog.by_namespace(recorded.decision.namespace)
         except StoreError as error:
             return error
-        return unknown_policy(recorded.decision.policy, self._catalog) if policy is None else _ranked(policy, recorded)
+        return unknown_policy(recorded.decision.policy) if policy is None else _ranked(policy, recorded)
 
 
-def unknown_policy(name: PolicyName, catalog: PolicyCatalog) -> UnknownPolicy:
-    """What to tell a caller who names a policy that is not served."""
-    return UnknownPolicy(f"no policy {name!r} is served; served are: {', '.join(catalog.names()) or 'none yet (run `ooml apply`)'}")
+def unknown_policy(name: PolicyName) -> UnknownPolicy:
+    """What to tell a caller who names a policy that is not served. No others are named: not every caller may know of them."""
+    return UnknownPolicy(f"no policy {name!r} is served; ListPolicies names those that are, `ooml apply` publishes more")
 
 
 def _ranked(policy: PublishedPolicy, recorded: Recorded) -> Scored:

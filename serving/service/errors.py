@@ -44,5 +44,11 @@ class UnknownPolicy(ServiceError):
     """No policy of that name is served."""
 
 
+class PolicyNotAllowed(ServiceError):
+    """The caller may not work with the policy, or with that of the decision: said alike whether it exists or not."""
+
+    why = "policy"
+
+
 class RequestIdReused(ServiceError):
     """The request_id has answered another request before."""

@@ -7,6 +7,7 @@ import asyncio
 from policies.posterior import posterior, ridge_prior
 from policies.types import PolicyName, ScopeId
 from policies.vector import feature_names
+from serving.access.caller import ANYBODY, Caller
 from serving.ports import DecisionStore, PolicyCatalog, PublishedPolicy
 from serving.service.commands import ArmEvidence, PolicyDescription
 from serving.service.deciding import unknown_policy
@@ -22,9 +23,9 @@ class PolicyService:
         self._store = store
         self._catalog = catalog
 
-    def list(self) -> tuple[PolicyDescription, ...]:
-        """All served policies, by name."""
-        live = (self._catalog.live(name) for name in self._catalog.names())
+    def list(self, caller: Caller = ANYBODY) -> tuple[PolicyDescription, ...]:
+        """All served policies that the caller may work with, by name."""
+        live = (self._catalog.live(name) for name in self._catalog.names() if caller.allows(name))
         return tuple(_description(policy) for policy in live if policy is not None)
 
     def get(self, name: PolicyName) -> PolicyDescription:
@@ -60,7 +61,7 @@ class PolicyService:
         _check(scope=scope, **({} if name is None else {"policy": name}))
         names = self._catalog.names() if name is None else (name,)
         if name is not None and not self._catalog.namespaces(name):
-            raise unknown_policy(name, self._catalog)
+            raise unknown_policy(name)
         await asyncio.gather(*(self._store.forget(each, self._catalog.namespaces(each), self._scope(each, scope)) for each in names))
 
     def _scope(self, name: PolicyName, scope: ScopeId) -> ScopeId:
@@ -70,7 +71,7 @@ class PolicyService:
     def _live(self, name: PolicyName) -> PublishedPolicy:
         policy = self._catalog.live(name)
         if policy is None:
-            raise unknown_policy(name, self._catalog)
+            raise unknown_policy(name)
         return policy
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -16,9 +17,10 @@ from serving.ports import RewardOutcome, Told
 from serving.service.bandit import BanditService
 from serving.service.slate import Asked
 from serving.transport import encode, parse, render
+from serving.transport.admission import CALLER, Admission, forbidden
 from serving.transport.calls import Calls
 from serving.transport.gather import Gatherer
-from serving.transport.replies import Replies
+from serving.transport.replies import PeerGone, Replies
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -28,6 +30,7 @@ BATCH_WIDTH = 16
 """Rewards of one batch worked on at once."""
 STREAM_WIDTH = 32
 """Requests of one stream worked on at once; more wait with their sender."""
+SCORE_STREAM = f"/{pb.DESCRIPTOR.services_by_name['BanditService'].full_name}/ScoreStream"
 BATCH_WORK = 0.8
 """Part of a batch's time that its requests may take, so that those answered are told of when others hang."""
 
@@ -42,9 +45,10 @@ S = TypeVar("S")
 class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
     """Handlers of BanditService; the entrance stands before them."""
 
-    def __init__(self, service: BanditService, calls: Calls) -> None:
+    def __init__(self, service: BanditService, calls: Calls, admission: Admission) -> None:
         self._service = service
         self._calls = calls
+        self._admission = admission
         self._scores = Gatherer(self._prepare, self._decide, MOST_CANDIDATES, lambda asked: len(asked.request.ids))
         self._rewards: Gatherer[Told, Told, RewardOutcome] = Gatherer(lambda told: told, service.reward, MOST_REWARDS)
 
@@ -58,7 +62,8 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
 
     async def Activate(self, request: pb.ActivateRequest, context: Context) -> pb.ActivateResponse:  # noqa: N802
         """Open a deferred decision's window."""
-        return pb.ActivateResponse(reward_deadline=render.timestamp(await self._service.activate(request.decision_id)))
+        deadline = await self._service.activate(request.decision_id, CALLER.get())
+        return pb.ActivateResponse(reward_deadline=render.timestamp(deadline))
 
     async def BatchScore(self, request: pb.BatchScoreRequest, context: Context) -> bytes:  # type: ignore[override]  # noqa: N802
         """Score several requests, each on its own."""
@@ -90,8 +95,10 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
                             malformed = item
                             break
                         await replies.take_place()
-                        self._score_one(item, replies, context.time_remaining())
+                        self._score_one(item, replies, context)
                 replies.complete()
+        except* PeerGone:
+            malformed = None
         finally:
             replies.abandon()
             self._scores.left()
@@ -99,12 +106,18 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
             raise malformed
         self._calls.check_draining()
 
-    def _score_one(self, item: pb.ScoreStreamRequest, replies: Replies, remaining_s: float | None) -> None:
+    def _score_one(self, item: pb.ScoreStreamRequest, replies: Replies, context: Context) -> None:
         """Begin with one request of a stream, and put its reply among the others once it is known."""
+        remaining_s = context.time_remaining()
         request, sequence, allotted_s = item.request, item.sequence, self._calls.allotted_s(None)
 
         def score() -> asyncio.Future[bytes]:
-            answer = self._scores.put(request)
+            # As if it were a call of its own: whoever may no longer call, or too often, hears of it on an open stream too.
+            answer: asyncio.Future[bytes]
+            try:
+                answer = asyncio.ensure_future(self._admission.begin(SCORE_STREAM, context, request, partial(self._scores.put, request)))
+            except Exception as error:
+                answer = _failed(error)
             replies.owe(answer)
             return answer
 
@@ -132,12 +145,15 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         return [answer if isinstance(answer, Exception) else next(responses) for answer in answers]
 
     async def _reward(self, request: pb.RewardRequest) -> pb.RewardResponse:
-        told = await self._service.prepare_reward(parse.reward(request))
+        told = await self._service.prepare_reward(parse.reward(request), CALLER.get())
         return render.reward_response(await self._rewards.ask(told))
 
     async def _scored(self, method: str, requests: Iterable[pb.ScoreRequest], context: Context) -> list[bytes | Status]:
         """What each request of a batch gets, in order."""
-        answers = [self._scores.put(request) for request in requests]
+        caller = CALLER.get()
+        answers = [
+            self._scores.put(request) if caller.allows(request.policy) else _failed(forbidden(request.policy)) for request in requests
+        ]
         try:
             async with asyncio.timeout(BATCH_WORK * self._calls.allotted_s(context.time_remaining())):
                 for answer in answers:
@@ -162,3 +178,11 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
                 return await self._calls.attempt(method, deadline - clock(), lambda: work(request))
 
         return await asyncio.gather(*(one(request) for request in requests))
+
+
+def _failed(error: Exception) -> asyncio.Future[Any]:
+    """An answer that is an error from the first."""
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    answer.set_exception(error)
+    answer.exception()  # seen, even if the batch is given up before it is told of
+    return answer

@@ -13,6 +13,7 @@ import structlog
 from google.rpc.status_pb2 import Status
 
 from serving.ports import Unavailable
+from serving.transport.admission import CALLER
 from serving.transport.deadlines import Deadlines
 from serving.transport.errors import Draining, OutOfTime, TooManyInFlight
 from serving.transport.status import INTERNAL, answer_to, code_of, status_of
@@ -38,6 +39,9 @@ class Observer(Protocol):
 
     def decided(self, policy: str) -> None:
         """A decision was made: not a repeated answer to the same request."""
+
+    def refused(self, why: str) -> None:
+        """A caller was turned away, or one request of theirs; why is one of a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ class Calls:
             except TimeoutError as error:
                 raise _late() from error
         except Exception as error:
-            return _told(method, error)
+            return self.told(method, error)
 
     def outcome(self, method: str, answer: asyncio.Future[Any]) -> Any:
         """What is known of an answer when its time is over: itself, or the status of what went wrong."""
@@ -184,7 +188,15 @@ class Calls:
             return answer.result()
         if not isinstance(error, Exception):
             raise error
-        return _told(method, error)
+        return self.told(method, error)
+
+    def told(self, method: str, error: Exception) -> Status:
+        """The status of an error; one that nobody planned is logged, one about its caller counted."""
+        if answer_to(error) is INTERNAL:
+            log.error("call failed", method=method, exc_info=error)
+        if why := getattr(error, "why", ""):
+            self._observer.refused(why)
+        return status_of(error)
 
     @asynccontextmanager
     async def stream(self) -> AsyncIterator[None]:
@@ -245,7 +257,8 @@ class Calls:
             code = "OK"
         self._observer.ended(method, policy, code, duration_s)
         if self._limits.access_log != "off":
-            log.log(_LEVELS[self._limits.access_log], "call", method=method, policy=policy, code=code, ms=_ms(duration_s), error=message)
+            level, caller = _LEVELS[self._limits.access_log], CALLER.get().id  # who that is, its work has told
+            log.log(level, "call", method=method, policy=policy, code=code, ms=_ms(duration_s), error=message, caller=caller)
 
 
 class _Call:
@@ -272,13 +285,6 @@ class _Call:
 
 def _late() -> Unavailable:
     return Unavailable("the store did not answer in time; whether the call took effect is not known")
-
-
-def _told(method: str, error: Exception) -> Status:
-    """The status of an error; one that nobody planned is logged."""
-    if answer_to(error) is INTERNAL:
-        log.error("call failed", method=method, exc_info=error)
-    return status_of(error)
 
 
 _LEVELS = {"debug": 10, "info": 20}

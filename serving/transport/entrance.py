@@ -10,14 +10,12 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
+from serving.transport.admission import Admission
 from serving.transport.calls import Calls
-from serving.transport.status import abort, status_of
+from serving.transport.status import abort
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Metadata = Callable[[], Mapping[str, str | bytes]]
-Gate = Callable[[str, Metadata], None]
-"""Given a call's method and, if it asks, metadata, raises Unauthenticated or PermissionDenied if its caller may not make it."""
 
 
 class Entrance:
@@ -28,13 +26,13 @@ class Entrance:
     Args:
         server: gets the wrapped handlers.
         calls: what each call passes through.
-        gate: who may call; None: anybody.
+        admission: lets calls begin.
     """
 
-    def __init__(self, server: grpc.aio.Server, calls: Calls, gate: Gate | None = None) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: Calls, admission: Admission) -> None:
         self._server = server
         self._calls = calls
-        self._gate = gate
+        self._admission = admission
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """As a server's."""
@@ -48,16 +46,15 @@ class Entrance:
         name = method.rpartition("/")[2]
         parse, render = tolerant(handler.request_deserializer), _lenient(handler.response_serializer)
         if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), parse, render)
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, name, handler.stream_stream), parse, render)
         return grpc.unary_unary_rpc_method_handler(self._unary(method, name, handler.unary_unary), parse, render)
 
     def _unary(self, method: str, name: str, handle: Any) -> Any:
         def admitted(request: Any, context: Context) -> Awaitable[Any]:
             if isinstance(request, DecodeError):
+                self._admission.admit(method, context)
                 raise request
-            self._admit(method, context)
-            work: Awaitable[Any] = handle(request, context)
-            return work
+            return self._admission.begin(method, context, request, partial(handle, request, context))
 
         async def call(request: Any, context: Context) -> Any:
             work = partial(admitted, request, context)
@@ -68,23 +65,19 @@ class Entrance:
 
         return call
 
-    def _stream(self, method: str, handle: Any) -> Any:
+    def _stream(self, method: str, name: str, handle: Any) -> Any:
         async def call(requests: Any, context: Context) -> None:
             status = None
             try:
-                self._admit(method, context)
+                self._admission.admit(method, context)
                 async with self._calls.stream():
                     await handle(requests, context)
             except Exception as error:
-                status = status_of(error)
+                status = self._calls.told(name, error)
             if status is not None:
                 await abort(context, status)
 
         return call
-
-    def _admit(self, method: str, context: Context) -> None:
-        if self._gate is not None:
-            self._gate(method, lambda: dict(context.invocation_metadata() or ()))
 
 
 def tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

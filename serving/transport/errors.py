@@ -4,7 +4,13 @@ from __future__ import annotations
 
 
 class Refused(Exception):
-    """The transport refuses; the subclass says why. Its message is written for callers."""
+    """The transport refuses; the subclass says why. Its message is written for callers.
+
+    Args:
+        why: by which such refusals are counted; empty: they are not.
+    """
+
+    why: str = ""
 
 
 class Draining(Refused):
@@ -29,8 +35,26 @@ class OutOfTime(Refused):
 
 
 class Unauthenticated(Refused):
-    """Credentials are missing or wrong."""
+    """Credentials are missing or wrong. Which of it, callers are not told."""
+
+    def __init__(
+        self, message: str = "send a credential that is good now, as `authorization: Bearer CREDENTIAL`", why: str = "missing"
+    ) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class PermissionDenied(Refused):
     """The credentials do not allow this."""
+
+    why = "role"
+
+
+class RateLimited(Refused):
+    """The caller has called as often as its credential allows."""
+
+    why = "rate"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("this credential has been used as often as its rate allows; nothing was done")
+        self.retry_after_s = retry_after_s

@@ -11,6 +11,7 @@ from ooml.bandit.v1 import policy_pb2_grpc
 from policies.types import PolicyName, ScopeId
 from serving.service.policies import PolicyService
 from serving.transport import render
+from serving.transport.admission import CALLER
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -22,8 +23,9 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         self._service = service
 
     async def ListPolicies(self, request: pb.ListPoliciesRequest, context: Context) -> pb.ListPoliciesResponse:  # noqa: N802
-        """All served policies."""
-        return pb.ListPoliciesResponse(policies=[render.policy(description) for description in self._service.list()])
+        """All served policies that the caller may work with."""
+        listed = self._service.list(CALLER.get())
+        return pb.ListPoliciesResponse(policies=[render.policy(description) for description in listed])
 
     async def GetPolicy(self, request: pb.GetPolicyRequest, context: Context) -> pb.GetPolicyResponse:  # noqa: N802
         """One served policy."""

@@ -15,9 +15,10 @@ from ooml.bandit.v1 import bandit_pb2, bandit_pb2_grpc, policy_pb2, policy_pb2_g
 from serving.certificates import TlsFiles
 from serving.service.bandit import BanditService
 from serving.service.policies import PolicyService
+from serving.transport.admission import Admission, Gate
 from serving.transport.bandit_servicer import BanditServicer
 from serving.transport.calls import Calls, Ending, Limits, Observer
-from serving.transport.entrance import Entrance, Gate
+from serving.transport.entrance import Entrance
 from serving.transport.guests import Guests
 from serving.transport.policy_servicer import PolicyServicer
 from serving.transport.tls import server_credentials
@@ -77,10 +78,11 @@ class GrpcServer:
         self._calls = Calls(options.limits, observer, served)
         self._tls = options.tls
         self._server = grpc.aio.server(options=_channel_options(options))
-        entrance: Any = Entrance(self._server, self._calls, gate)
+        admission = Admission(gate)
+        entrance: Any = Entrance(self._server, self._calls, admission)
         self._health = _Health()
         self._stopping: asyncio.Task[None] | None = None
-        bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls), entrance)
+        bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls, admission), entrance)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), entrance)
         guests: Any = Guests(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from ooml.bandit.v1 import errors_pb2 as pb
 
 from serving import ports
-from serving.service.errors import InvalidRequest, RequestIdReused, UnknownPolicy
+from serving.service.errors import InvalidRequest, PolicyNotAllowed, RequestIdReused, UnknownPolicy
 from serving.transport import errors
 
 DOMAIN = "ooml.bandit.v1"
@@ -63,7 +64,9 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     errors.TooManyInFlight: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_TOO_MANY_IN_FLIGHT, 0.1),
     errors.OutOfTime: Answer(grpc.StatusCode.DEADLINE_EXCEEDED, pb.ERROR_REASON_DEADLINE_EXCEEDED),
     errors.Unauthenticated: Answer(grpc.StatusCode.UNAUTHENTICATED, pb.ERROR_REASON_UNAUTHENTICATED),
+    PolicyNotAllowed: Answer(grpc.StatusCode.PERMISSION_DENIED, pb.ERROR_REASON_PERMISSION_DENIED),
     errors.PermissionDenied: Answer(grpc.StatusCode.PERMISSION_DENIED, pb.ERROR_REASON_PERMISSION_DENIED),
+    errors.RateLimited: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_RATE_LIMITED),
 }
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -79,8 +82,10 @@ def status_of(error: Exception) -> Status:
     answer = answer_to(error)
     status = Status(code=answer.code.value[0], message=_clipped(_message(error, answer), MAX_MESSAGE))
     status.details.add().Pack(ErrorInfo(reason=pb.ErrorReason.Name(answer.reason), domain=DOMAIN))
-    if answer.retry_after_s is not None:
-        status.details.add().Pack(RetryInfo(retry_delay=Duration(nanos=round(answer.retry_after_s * 1e9))))
+    retry_after_s = error.retry_after_s if isinstance(error, errors.RateLimited) else answer.retry_after_s
+    if retry_after_s is not None:
+        seconds, us = divmod(math.ceil(retry_after_s * 1e6), 1_000_000)
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=seconds, nanos=us * 1000)))
     if isinstance(error, InvalidRequest):
         status.details.add().Pack(_bad_request(error, MAX_STATUS_BYTES - status.ByteSize() - 64))
     return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
+import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FileDescriptor
 from ooml.bandit.v1 import events_pb2 as pb
@@ -18,7 +18,8 @@ X = [1.0, -0.0, 2.5]
 
 
 def vectors(event: pb.Event) -> list[float]:
-    return np.frombuffer(b"".join(event.evidence_added.x), "<f8").tolist()  # type: ignore[call-overload]
+    x: list[float] = table_of([event], [b"i"])["x"].to_pylist()[0]
+    return x
 
 
 def test_a_packed_event_is_the_same_bytes_the_same_event_and_the_same_row() -> None:
@@ -48,6 +49,14 @@ def test_a_vector_written_in_pieces_is_read_as_well() -> None:
     in_pieces.evidence_added.x.extend([struct.pack("<d", X[0]), struct.pack("<dd", *X[1:])])  # type: ignore[list-item]
     assert vectors(read(in_pieces.SerializeToString())) == X
     assert list(pb.Event.FromString(in_pieces.SerializeToString()).evidence_added.x) == X
+
+
+def test_parts_of_numbers_are_refused_even_where_two_would_make_a_whole() -> None:
+    broken = [packed(learned(x=())) for _ in range(2)]
+    for event in broken:
+        event.evidence_added.x.append(b"half")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="x has parts of numbers"):
+        table_of(broken, [b"i", b"j"])
 
 
 def _written_number_by_number(event: pb.Event) -> bytes:

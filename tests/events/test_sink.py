@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from ooml.bandit.v1 import events_pb2 as pb
 
-from events.bus import BusUnavailable, Message
+from events.bus import BusUnavailable, Message, MessageTooLarge
 from events.direct import DirectSource
 from events.memory import MemoryBus
 from events.outbox import Outbox
+from events.packed import read
 from events.reading import EntryReader
 from events.relay import Relay
-from events.sink import NAME, Sink
+from events.sink import NAME, Sink, _batch
 from events.subjects import ALL, DEAD_LETTERS
 from events.table import EventTable, TableUnavailable
 from policies.types import Namespace, PolicyName
+from serving.ports import Unavailable
 from serving.redis.connect import Client
 from serving.redis.store import StoreSettings
-from tests.events.build import decided, learned
+from tests.events.build import decided, event, learned, rewarded
 from tests.servers import Store, flush
 from tests.store.build import Harness, policy
 from tests.store.conftest import client_of, on_redis
@@ -144,7 +148,7 @@ async def test_a_sink_that_died_after_it_kept_events_keeps_them_once(here: World
     await live(here)
     sink = here.direct()
     deliveries = await sink._fetched(0.0)
-    sink._table.append(sink._batch(deliveries).rows)  # and dies
+    sink._table.append(_batch(deliveries).rows)  # and dies
     assert await here.direct(again_s=0.0).step() == 0
     assert here.kinds() == LIVED
     assert await here.waiting() == 0
@@ -197,6 +201,110 @@ async def test_what_is_no_event_becomes_a_dead_letter_and_stops_nobody(here: Wor
     assert await here.bus.backlog(NAME) == 0
 
 
+def broken_number() -> pb.Event:
+    event = decided()
+    event.decision_made.policy_version = 2**32 - 1
+    return event
+
+
+def broken_time() -> pb.Event:
+    event = decided()
+    event.recorded_at.seconds = 10**12
+    return event
+
+
+def broken_status() -> pb.Event:
+    event = rewarded()
+    event.reward_received.status = 99  # type: ignore[assignment]  # of a version to come
+    return event
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (broken_number(), "an event that fits no row of the table: "),
+        (broken_status(), "an event that fits no row of the table: "),
+        (event(at_s=0, decisions_shed=pb.DecisionsShed(count=2**64 - 1)), "an event that does not say when it was recorded"),
+        (event(decisions_shed=pb.DecisionsShed(count=2**64 - 1)), "an event that fits no row of the table: "),
+        (broken_time(), "an event that does not say when it was recorded"),
+        (decided(policy="../up"), "an event of kind 'decision_made' that names no policy"),
+        (decided(policy="p" * 300), "an event of kind 'decision_made' that names no policy"),
+    ],
+)
+async def test_an_event_that_no_row_could_hold_becomes_a_dead_letter_too(
+    broken: pb.Event, why: str, clean_valkey: Store, tmp_path: Path
+) -> None:
+    client = client_of(clean_valkey)
+    here = World(on_redis(client, StoreSettings(sink="drained")), client, tmp_path)
+    sink = await here.sink()
+    good = [decided(), rewarded()]
+    subjects = ["signals.tip.served", "signals.x.served", "signals.tip.feedback"]
+    bodies = [e.SerializeToString() for e in (good[0], broken, good[1])]
+    await here.bus.publish([Message(subject, subject, body) for subject, body in zip(subjects, bodies, strict=True)])
+    assert await sink.step() == 2
+    (letter,) = [message for message in here.bus.kept if message.subject == DEAD_LETTERS]
+    assert (letter.body, (letter.why or "")[: len(f"signals.x.served: {why}")]) == (bodies[1], f"signals.x.served: {why}")
+    assert await here.bus.backlog(NAME) == 0
+    await client.aclose()
+
+
+async def test_what_is_too_large_to_be_put_aside_is_told_of_without_its_body(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = await here.sink()
+    await here.bus.publish([Message("signals.x.served", "a", b"\xff" * 100)])
+    publish = here.bus.publish
+
+    async def narrow(messages: Sequence[Message]) -> None:
+        if any(message.body for message in messages):
+            raise MessageTooLarge("too large")
+        await publish(messages)
+
+    monkeypatch.setattr(here.bus, "publish", narrow)
+    assert await sink.step() == 0
+    letter = here.bus.kept[-1]
+    assert (letter.subject, letter.body) == (DEAD_LETTERS, b"")
+    assert letter.why == "signals.x.served: not an ooml.bandit.v1.Event; its 100 bytes are too many to put aside"
+    assert await here.bus.backlog(NAME) == 0
+
+
+async def test_a_sink_that_died_before_it_said_so_to_the_bus_has_dropped_what_it_kept(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way round, what it had not dropped yet would wait for a relay to send it again."""
+    await live(here)
+    sink = await here.sink()
+    await here.relay().move(0)
+
+    async def away(deliveries: object) -> None:
+        raise BusUnavailable("away")
+
+    monkeypatch.setattr(sink._source, "done", away)
+    with pytest.raises(BusUnavailable):
+        await sink.step()
+    assert await here.waiting() == 0
+    assert await (await here.sink()).step() == 0
+    assert here.kinds() == LIVED
+    assert await here.bus.backlog(NAME) == 0
+
+
+async def test_an_entry_whose_events_came_apart_is_dropped_though_the_store_was_away(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await here.store.open(P, scope="u")
+    sink = await here.sink()
+    await here.relay().move(0)
+    first, second = here.bus.kept
+    here.bus.kept[:] = [first]
+    await sink.step()
+    here.bus.kept.append(second)
+
+    async def away(entries: object) -> None:
+        raise Unavailable("away")
+
+    batch = _batch(await sink._fetched(0.0))
+    with monkeypatch.context() as patched:
+        patched.setattr(here.outbox, "drop", away)
+        with pytest.raises(Unavailable):
+            await sink._keep(batch)
+    await sink._keep(batch)
+    assert await here.waiting() == 0
+
+
 async def test_a_forgotten_person_is_erased_from_the_table(here: World) -> None:
     await live(here)
     await here.direct().step()
@@ -223,10 +331,37 @@ async def test_a_bus_that_is_away_loses_nothing(here: World, monkeypatch: pytest
     async def away(messages: object) -> None:
         raise BusUnavailable("away")
 
+    relay = here.relay()
     with monkeypatch.context() as patched:
         patched.setattr(here.bus, "publish", away)
         with pytest.raises(BusUnavailable):
-            await here.relay().move(0)
-    assert await here.relay(again_s=0).move_again() >= 3
+            await relay.move(0)
+    assert await relay.move(0) == 3  # it need not wait until they count as lost
+    assert await relay.move(0) == 0
     await sink.step()
     assert here.kinds() == LIVED
+
+
+async def test_a_relay_reads_on_while_the_bus_writes_and_publishes_in_order(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish, slow = here.bus.publish, asyncio.Event()
+
+    async def slowly(messages: Sequence[Message]) -> None:
+        await slow.wait()
+        await publish(messages)
+
+    monkeypatch.setattr(here.bus, "publish", slowly)
+    relay = here.relay()
+    for scope in ("u", "v"):
+        await here.store.open(P, scope=scope)
+    running = asyncio.create_task(relay.run())
+    while len(await here.outbox.take_again(0.0)) < 2:
+        pass
+    await here.store.open(P, scope="w")
+    while len(await here.outbox.take_again(0.0)) < 3:  # it was taken, though nothing is published yet
+        pass
+    assert here.bus.kept == []
+    slow.set()
+    while relay.published < 6:
+        await asyncio.sleep(0)
+    running.cancel()
+    assert [read(message.body).WhichOneof("kind") for message in here.bus.kept] == ["decision_made", "evidence_added"] * 3

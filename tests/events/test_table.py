@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 from ooml.bandit.v1 import events_pb2 as pb
@@ -107,6 +108,25 @@ def test_what_is_forgotten_is_in_no_file(table: EventTable, folder: Path) -> Non
     assert sum(b"a-name-nobody-else-has" in text for text in files(folder)) == 1
 
 
+def test_a_table_from_which_was_erased_is_read_and_written_on(table: EventTable, folder: Path) -> None:
+    table.append(rows_of(decided("u"), decided("v"), rewarded("v"), forgotten("w")))
+    table.erase([Erasure("tips", "u", NOON_US)])
+    found = DeltaTable(folder).to_pyarrow_dataset().to_table(filter=pc.field("kind") == "forgotten")
+    assert found["scope"].to_pylist() == ["w"]
+    assert found.schema.field("id").type == pa.binary()
+    late = decided("w")
+    assert EventTable(str(folder)).append(rows_of(late, rewarded("u", at_s=NOON_S + 1))) == 1
+    assert stored(folder) == [("decision", "v"), ("forgotten", "w"), ("reward", "u"), ("reward", "v")]
+
+
+def test_of_two_writers_one_of_whom_erases_both_find_what_is_there(table: EventTable, folder: Path) -> None:
+    other = EventTable(str(folder))
+    table.append(rows_of(decided("u"), decided("v")))
+    assert other.erase([Erasure("tips", "u", NOON_US)]) == 1
+    assert table.append(rows_of(decided("u"), decided("w"))) == 2
+    assert stored(folder) == [("decision", "u"), ("decision", "v"), ("decision", "w")]
+
+
 def test_events_of_a_forgotten_scope_that_come_late_are_not_kept(table: EventTable, folder: Path) -> None:
     table.append(rows_of(forgotten("u")))
     late, later = decided("u", at_s=NOON_S), decided("u", at_s=NOON_S + 1)
@@ -132,6 +152,20 @@ def test_a_table_that_cannot_be_written_says_so_and_keeps_what_it_had(table: Eve
     (folder / "moved").rename(folder / "policy=tips")
     assert table.append(rows_of(decided("w"))) == 1
     assert stored(folder) == [("decision", "u"), ("decision", "w")]
+
+
+def test_a_commit_that_failed_after_it_was_made_is_not_made_again(table: EventTable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError("no space left on device")
+
+    kept = rows_of(decided("v"), learned("v"))
+    table.append(rows_of(decided("u")))
+    with monkeypatch.context() as patched:
+        patched.setattr(table, "_sync", fail)
+        with pytest.raises(TableUnavailable, match="no space left"):
+            table.append(kept)
+    assert table.append(kept) == 0
+    assert len(stored(folder)) == 3
 
 
 def test_where_a_table_cannot_be_made_it_says_so(tmp_path: Path) -> None:

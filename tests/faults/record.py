@@ -105,6 +105,9 @@ class Sums:
     a: Floats
 
 
+NOTHING = Sums(0, 0.0, np.zeros(DIMENSION), np.zeros(DIMENSION * (DIMENSION + 1) // 2))
+
+
 def expected(scope: Scope, arm: str) -> Sums:
     """The evidence when every decision of the record and every reward of it counts once."""
     decisions = scope.chose(arm)

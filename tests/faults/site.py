@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from policies.types import ArmId, Evidence, Namespace, PolicyName, ScopeId
 from serving.ids import shard_of
 from serving.redis.codec import unpack_evidence
 from serving.redis.keys import keys_of
-from tests.faults.record import ARMS, DIMENSION, POLICIES, Scope, check_promises, expected
+from tests.faults.record import ARMS, DIMENSION, NOTHING, POLICIES, Scope, Sums, check_promises, expected
 from tests.serving.server import Server, becomes, serving
 from tests.serving.waiting import alive, eventually
 
@@ -70,14 +70,14 @@ class Site:
                     seen = found.get(arm, policy_pb2.ArmEvidence())
                     check_promises(scope, arm, seen.count, seen.reward_sum)
 
-    async def check_sums(self, scopes: list[Scope]) -> None:
-        """The evidence is the client's record: count and Σr exactly, b and A to `EXACT`."""
+    async def check_sums(self, scopes: list[Scope], logged: Mapping[tuple[str, str, str], Sums] | None = None) -> None:
+        """The evidence is the client's record (or what was logged, by policy, scope and arm): count and Σr exactly, b and A to `EXACT`."""
         namespaces = await self._namespaces()
         with redis.Redis(port=self.store.port) as client:
             for scope in scopes:
                 found = _evidence(client, namespaces[scope.policy], scope)
                 for k, arm in enumerate(ARMS):
-                    own = expected(scope, arm)
+                    own = expected(scope, arm) if logged is None else logged.get((scope.policy, scope.name, arm), NOTHING)
                     assert (found.count[k], found.reward_sum[k]) == (own.count, own.reward_sum), (scope.policy, scope.name, arm)
                     for stored, sums in ((found.b[k], own.b), (found.a[k], own.a)):
                         assert (np.abs(stored - sums) <= EXACT * np.maximum(1.0, np.abs(sums))).all(), (scope.policy, scope.name, arm)

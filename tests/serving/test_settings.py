@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from serving.child import Orders
 from serving.settings import Settings, SettingsError, load, unknown_variables
+from tests.access.build import signer, write_jwks
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +127,42 @@ def test_a_child_process_gets_exactly_the_settings_of_its_parent(monkeypatch: py
 )
 def test_whoever_is_reachable_from_elsewhere_is_in_production_unless_told(host: str, mode: str | None, production: bool) -> None:
     assert load(host=host, mode=mode).production is production
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "asked"),
+    [
+        ("127.0.0.1", "auto", False),
+        ("::1", "auto", False),
+        ("0.0.0.0", "auto", True),  # noqa: S104
+        ("ooml.example", "auto", True),
+        ("127.0.0.1", "required", True),
+        ("0.0.0.0", "off", False),  # noqa: S104
+    ],
+)
+def test_whoever_is_reachable_from_elsewhere_asks_for_credentials_unless_told(host: str, auth: str, asked: bool) -> None:
+    assert load(host=host, auth=auth).asks_for_credentials is asked
+
+
+def test_tokens_are_set_up_entirely_or_not_at_all(tmp_path: Path) -> None:
+    jwks = write_jwks(tmp_path / "jwks.json", signer("ES256"))
+    given = {"jwt_issuer": "i", "jwt_audience": "a", "jwt_jwks_file": jwks}
+    settings = load(**given)
+    assert settings.asks_for_credentials
+    assert Settings.from_clear(settings.in_clear()) == settings
+    assert not load(**given, auth="off").asks_for_credentials
+    for left_out in given:
+        with pytest.raises(SettingsError, match="OOML_JWT_JWKS_FILE: goes together with OOML_JWT_ISSUER and OOML_JWT_AUDIENCE"):
+            load(**{name: value for name, value in given.items() if name != left_out})
+    jwks.write_text("hunter2")
+    with pytest.raises(SettingsError, match=r"OOML_JWT_JWKS_FILE: .*must look like") as refused:
+        load(**given)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_outbox_that_is_drained_may_lag_further_than_one_that_nobody_reads() -> None:
+    assert [load(event_sink=sink).outbox_entries for sink in ("none", "drained")] == [256, 65_536]
+    assert [load(event_sink=sink, outbox_limit=99).outbox_entries for sink in ("none", "drained")] == [99, 99]
 
 
 def test_settings_cannot_be_changed() -> None:

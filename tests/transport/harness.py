@@ -27,8 +27,8 @@ from serving.resolve import resolve
 from serving.service.bandit import BanditService
 from serving.service.deciding import Sources
 from serving.service.policies import PolicyService
+from serving.transport.admission import Gate
 from serving.transport.calls import Limits
-from serving.transport.entrance import Gate
 from serving.transport.server import GrpcServer, ServerOptions
 
 START_S = 1_700_000_000
@@ -117,6 +117,7 @@ class Heard:
     begun: int = 0
     most_at_once: int = 0
     decisions: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     something: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until_begun(self, calls: int) -> None:
@@ -143,6 +144,9 @@ class Heard:
 
     def decided(self, policy: str) -> None:
         self.decisions.append(policy)
+
+    def refused(self, why: str) -> None:
+        self.refusals.append(why)
 
 
 @dataclass

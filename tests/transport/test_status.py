@@ -31,7 +31,7 @@ def test_every_error_there_is_has_an_answer() -> None:
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, bases) and kind not in bases
     }
-    assert len(kinds) == 15
+    assert len(kinds) == 17
     assert kinds <= ANSWERS.keys()
 
 
@@ -74,4 +74,6 @@ def test_the_contract_names_each_reasons_code() -> None:
 def _details(retry_after_s: float | None, reason: int) -> str:
     if reason == pb.ERROR_REASON_INVALID_REQUEST:
         return "BadRequest"
+    if reason == pb.ERROR_REASON_RATE_LIMITED:
+        return "RetryInfo: when it is worth it"
     return "" if retry_after_s is None else f"RetryInfo {retry_after_s:g} s"

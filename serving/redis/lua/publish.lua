@@ -1,6 +1,6 @@
 #!lua
 -- Publish fields of one hash, all or none, if nobody published since the caller read it.
--- KEYS[1]   hash: ooml:policies or ooml:plans
+-- KEYS[1]   hash: ooml:policies, ooml:plans or ooml:keys
 -- ARGV[1]   revision the caller read (decimal; 0 when the hash did not exist)
 -- ARGV[2..] field, value, field, value ...; an empty value removes its field
 -- Returns   the new revision; -1 when the hash is at another one, and nothing was changed

@@ -45,6 +45,9 @@ const (
 //   - Every error is a google.rpc.Status with a google.rpc.ErrorInfo whose reason is a value of ErrorReason and whose domain is
 //     "ooml.bandit.v1"; a google.rpc.BadRequest names the fields at fault, a google.rpc.RetryInfo says when to try again.
 //   - A call without a deadline gets one of 1 s.
+//   - A server may ask for a credential, sent as the metadata `authorization: Bearer CREDENTIAL`. One that is not good gets UNAUTHENTICATED, one
+//     that does not allow the method or policy PERMISSION_DENIED, one used more often than its rate allows RESOURCE_EXHAUSTED. A policy that is
+//     not allowed concerns its request alone, in a batch or a stream too.
 type BanditServiceClient interface {
 	// Chooses one candidate, records the decision, and answers. The decision is durable before the answer is sent.
 	// Safe to retry with the same `request_id`.
@@ -151,6 +154,9 @@ type BanditService_ScoreStreamClient = grpc.BidiStreamingClient[ScoreStreamReque
 //   - Every error is a google.rpc.Status with a google.rpc.ErrorInfo whose reason is a value of ErrorReason and whose domain is
 //     "ooml.bandit.v1"; a google.rpc.BadRequest names the fields at fault, a google.rpc.RetryInfo says when to try again.
 //   - A call without a deadline gets one of 1 s.
+//   - A server may ask for a credential, sent as the metadata `authorization: Bearer CREDENTIAL`. One that is not good gets UNAUTHENTICATED, one
+//     that does not allow the method or policy PERMISSION_DENIED, one used more often than its rate allows RESOURCE_EXHAUSTED. A policy that is
+//     not allowed concerns its request alone, in a batch or a stream too.
 type BanditServiceServer interface {
 	// Chooses one candidate, records the decision, and answers. The decision is durable before the answer is sent.
 	// Safe to retry with the same `request_id`.

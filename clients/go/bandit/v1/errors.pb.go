@@ -57,12 +57,15 @@ const (
 	ErrorReason_ERROR_REASON_TOO_MANY_IN_FLIGHT ErrorReason = 12
 	// DEADLINE_EXCEEDED: no time was left when work could begin. Nothing was done: retry with a later deadline.
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 13
-	// UNAUTHENTICATED: credentials are missing or wrong.
+	// UNAUTHENTICATED: credentials are missing, wrong, expired or revoked. Send good ones, as the metadata `authorization: Bearer CREDENTIAL`.
 	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 14
-	// PERMISSION_DENIED: the credentials do not allow this method or policy.
+	// PERMISSION_DENIED: the credentials do not allow this method or policy; whether there is such a policy or decision is not told. Ask for
+	// other credentials.
 	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 15
 	// INTERNAL: a mistake of the server's. Whether the call took effect is not known. Report it, with the time.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 16
+	// RESOURCE_EXHAUSTED: the credential has been used as often as its rate allows. Nothing was done: retry after RetryInfo's delay.
+	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 17
 )
 
 // Enum value maps for ErrorReason.
@@ -85,6 +88,7 @@ var (
 		14: "ERROR_REASON_UNAUTHENTICATED",
 		15: "ERROR_REASON_PERMISSION_DENIED",
 		16: "ERROR_REASON_INTERNAL",
+		17: "ERROR_REASON_RATE_LIMITED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -104,6 +108,7 @@ var (
 		"ERROR_REASON_UNAUTHENTICATED":      14,
 		"ERROR_REASON_PERMISSION_DENIED":    15,
 		"ERROR_REASON_INTERNAL":             16,
+		"ERROR_REASON_RATE_LIMITED":         17,
 	}
 )
 
@@ -138,7 +143,7 @@ var File_ooml_bandit_v1_errors_proto protoreflect.FileDescriptor
 
 const file_ooml_bandit_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1booml/bandit/v1/errors.proto\x12\x0eooml.bandit.v1*\xd0\x04\n" +
+	"\x1booml/bandit/v1/errors.proto\x12\x0eooml.bandit.v1*\xef\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n" +
@@ -157,7 +162,8 @@ const file_ooml_bandit_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\r\x12 \n" +
 	"\x1cERROR_REASON_UNAUTHENTICATED\x10\x0e\x12\"\n" +
 	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x0f\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x10BP\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x10\x12\x1d\n" +
+	"\x19ERROR_REASON_RATE_LIMITED\x10\x11BP\n" +
 	"\x18io.github.ooml.bandit.v1P\x01Z2github.com/ooml/ooml/clients/go/bandit/v1;banditv1b\x06proto3"
 
 var (

@@ -33,7 +33,7 @@ const (
 //
 // Looks into policies and their evidence, and erases people. BanditService tells what holds for every call.
 type PolicyServiceClient interface {
-	// All policies that are served, by name.
+	// All policies that are served and that the credential is good for, by name.
 	ListPolicies(ctx context.Context, in *ListPoliciesRequest, opts ...grpc.CallOption) (*ListPoliciesResponse, error)
 	// One policy that is served.
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
@@ -98,7 +98,7 @@ func (c *policyServiceClient) ForgetScope(ctx context.Context, in *ForgetScopeRe
 //
 // Looks into policies and their evidence, and erases people. BanditService tells what holds for every call.
 type PolicyServiceServer interface {
-	// All policies that are served, by name.
+	// All policies that are served and that the credential is good for, by name.
 	ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error)
 	// One policy that is served.
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)

@@ -53,11 +53,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 13
     """DEADLINE_EXCEEDED: no time was left when work could begin. Nothing was done: retry with a later deadline."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 14
-    """UNAUTHENTICATED: credentials are missing or wrong."""
+    """UNAUTHENTICATED: credentials are missing, wrong, expired or revoked. Send good ones, as the metadata `authorization: Bearer CREDENTIAL`."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 15
-    """PERMISSION_DENIED: the credentials do not allow this method or policy."""
+    """PERMISSION_DENIED: the credentials do not allow this method or policy; whether there is such a policy or decision is not told. Ask for
+    other credentials.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 16
     """INTERNAL: a mistake of the server's. Whether the call took effect is not known. Report it, with the time."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 17
+    """RESOURCE_EXHAUSTED: the credential has been used as often as its rate allows. Nothing was done: retry after RetryInfo's delay."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the google.rpc.ErrorInfo that every error carries, by the value's full name; its domain is "ooml.bandit.v1". The code
@@ -95,9 +99,13 @@ ERROR_REASON_TOO_MANY_IN_FLIGHT: ErrorReason.ValueType  # 12
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 """DEADLINE_EXCEEDED: no time was left when work could begin. Nothing was done: retry with a later deadline."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 14
-"""UNAUTHENTICATED: credentials are missing or wrong."""
+"""UNAUTHENTICATED: credentials are missing, wrong, expired or revoked. Send good ones, as the metadata `authorization: Bearer CREDENTIAL`."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 15
-"""PERMISSION_DENIED: the credentials do not allow this method or policy."""
+"""PERMISSION_DENIED: the credentials do not allow this method or policy; whether there is such a policy or decision is not told. Ask for
+other credentials.
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 """INTERNAL: a mistake of the server's. Whether the call took effect is not known. Report it, with the time."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 17
+"""RESOURCE_EXHAUSTED: the credential has been used as often as its rate allows. Nothing was done: retry after RetryInfo's delay."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -62,7 +62,7 @@ class PolicyServiceServicer:
     """
 
     def ListPolicies(self, request, context):
-        """All policies that are served, by name.
+        """All policies that are served and that the credential is good for, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1booml/bandit/v1/errors.proto\x12\x0eooml.bandit.v1*\xd0\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x02\x12!\n\x1d\x45RROR_REASON_UNKNOWN_DECISION\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_NOT_ACTIVATED\x10\x04\x12#\n\x1f\x45RROR_REASON_ACTIVATED_TOO_LATE\x10\x05\x12 \n\x1c\x45RROR_REASON_SCOPE_FORGOTTEN\x10\x06\x12\"\n\x1e\x45RROR_REASON_ARM_LIMIT_REACHED\x10\x07\x12%\n!ERROR_REASON_REWARD_LIMIT_REACHED\x10\x08\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\t\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\n\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x0b\x12#\n\x1f\x45RROR_REASON_TOO_MANY_IN_FLIGHT\x10\x0c\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\r\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x0e\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x0f\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x10\x42P\n\x18io.github.ooml.bandit.v1P\x01Z2github.com/ooml/ooml/clients/go/bandit/v1;banditv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1booml/bandit/v1/errors.proto\x12\x0eooml.bandit.v1*\xef\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x02\x12!\n\x1d\x45RROR_REASON_UNKNOWN_DECISION\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_NOT_ACTIVATED\x10\x04\x12#\n\x1f\x45RROR_REASON_ACTIVATED_TOO_LATE\x10\x05\x12 \n\x1c\x45RROR_REASON_SCOPE_FORGOTTEN\x10\x06\x12\"\n\x1e\x45RROR_REASON_ARM_LIMIT_REACHED\x10\x07\x12%\n!ERROR_REASON_REWARD_LIMIT_REACHED\x10\x08\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\t\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\n\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x0b\x12#\n\x1f\x45RROR_REASON_TOO_MANY_IN_FLIGHT\x10\x0c\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\r\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x0e\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x0f\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x10\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x11\x42P\n\x18io.github.ooml.bandit.v1P\x01Z2github.com/ooml/ooml/clients/go/bandit/v1;banditv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030io.github.ooml.bandit.v1P\001Z2github.com/ooml/ooml/clients/go/bandit/v1;banditv1'
   _globals['_ERRORREASON']._serialized_start=48
-  _globals['_ERRORREASON']._serialized_end=640
+  _globals['_ERRORREASON']._serialized_end=671
 # @@protoc_insertion_point(module_scope)

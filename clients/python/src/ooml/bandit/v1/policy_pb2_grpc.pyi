@@ -34,7 +34,7 @@ class PolicyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     ListPolicies: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListPoliciesRequest, _policy_pb2.ListPoliciesResponse]
-    """All policies that are served, by name."""
+    """All policies that are served and that the credential is good for, by name."""
     GetPolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.GetPolicyRequest, _policy_pb2.GetPolicyResponse]
     """One policy that is served."""
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_policy_pb2.GetEvidenceRequest, _policy_pb2.GetEvidenceResponse]
@@ -50,7 +50,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListPolicies: _aio.UnaryUnaryMultiCallable[_policy_pb2.ListPoliciesRequest, _policy_pb2.ListPoliciesResponse]  # type: ignore[assignment]
-    """All policies that are served, by name."""
+    """All policies that are served and that the credential is good for, by name."""
     GetPolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.GetPolicyRequest, _policy_pb2.GetPolicyResponse]  # type: ignore[assignment]
     """One policy that is served."""
     GetEvidence: _aio.UnaryUnaryMultiCallable[_policy_pb2.GetEvidenceRequest, _policy_pb2.GetEvidenceResponse]  # type: ignore[assignment]
@@ -69,7 +69,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.ListPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_pb2.ListPoliciesResponse, _abc.Awaitable[_policy_pb2.ListPoliciesResponse]]:
-        """All policies that are served, by name."""
+        """All policies that are served and that the credential is good for, by name."""
 
     @_abc_1.abstractmethod
     def GetPolicy(

@@ -305,7 +305,7 @@ export const ForgetScopeResponseSchema: GenMessage<ForgetScopeResponse> = /*@__P
  */
 export const PolicyService: GenService<{
   /**
-   * All policies that are served, by name.
+   * All policies that are served and that the credential is good for, by name.
    *
    * @generated from rpc ooml.bandit.v1.PolicyService.ListPolicies
    */

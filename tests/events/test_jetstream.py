@@ -1,0 +1,289 @@
+"""What JetStream may do to us, and others may do to it; on real brokers, that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import nats as nats_py
+import pytest
+from nats.js.api import StorageType
+
+from cli.embedded_nats import EmbeddedNats
+from events.bus import BusUnavailable, Message, MessageTooLarge, Origin
+from events.jetstream import JetStreamBus
+from events.subjects import ALL, DEAD_LETTERS
+from tests.events.buses import AGAIN_S, came, fetched, jetstream, message, messages
+
+TIMEOUT_S = 1.0
+T = TypeVar("T")
+
+
+async def publish_as_others_do(server: EmbeddedNats, subject: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+    client = await nats_py.connect(server.url)
+    await client.jetstream().publish(subject, body, headers=headers)
+    await client.close()
+
+
+async def publish_as_relays_do(bus: JetStreamBus, sent: Sequence[Message]) -> None:
+    """Once more, if the first time found that the connection has ended."""
+    try:
+        await bus.publish(sent)
+    except BusUnavailable:
+        await bus.publish(sent)
+
+
+async def test_what_was_acknowledged_is_there_after_the_broker_was_killed_and_its_ids_are_known(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await bus.publish(messages(range(100)))
+        await subscription.done(await fetched(subscription, 40))
+        nats.kill()
+        nats.start()
+        await publish_as_relays_do(bus, messages(range(90, 110)))
+        numbers = came(await fetched(subscription, 70))
+    # The broker may have forgotten what was done, never what was published.
+    assert numbers[-70:] == list(range(40, 110)) or numbers == list(range(70))
+
+
+async def test_everything_is_read_by_one_who_fetches_while_it_keeps_though_the_broker_is_killed_again_and_again(nats: EmbeddedNats) -> None:
+    total, kept = 6_000, set[int]()
+
+    async def insist(call: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            with suppress(BusUnavailable):
+                return await call()
+
+    async def publish(bus: JetStreamBus) -> None:
+        for first in range(0, total, 100):
+            await insist(lambda first=first: bus.publish(messages(range(first, first + 100))))  # type: ignore[misc]
+
+    async with jetstream(nats, again_after_s=60.0) as writing, jetstream(nats, again_after_s=60.0) as reading:
+        subscription = await reading.subscribe("reader", [ALL])
+        publishing = asyncio.create_task(publish(writing))
+        gathering = asyncio.create_task(insist(lambda: subscription.fetch(200, 0.1)))
+        kill_at = [1_000, 2_000, 4_000]
+        while len(kept) < total or await insist(lambda: reading.backlog("reader")) != 0:
+            deliveries = await gathering
+            gathering = asyncio.create_task(insist(lambda: subscription.fetch(200, 0.1)))
+            kept.update(came(deliveries))
+            if kill_at and len(kept) > kill_at[0]:
+                kill_at.pop(0)
+                nats.kill()
+                nats.start()
+            await insist(partial(subscription.done, deliveries))
+        gathering.cancel()
+        await publishing
+    assert kept == set(range(total))
+    assert kill_at == []
+
+
+async def test_readers_and_writers_go_on_when_a_killed_broker_is_back(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await bus.publish(messages(range(3)))
+        waiting = asyncio.create_task(subscription.fetch(10, 30.0))
+        first = await waiting
+        waiting = asyncio.create_task(subscription.fetch(10, 30.0))
+        await asyncio.sleep(0.05)
+        nats.kill()
+        with pytest.raises(BusUnavailable):
+            await waiting
+        restarting = asyncio.create_task(asyncio.to_thread(nats.start))
+        await bus.publish(messages(range(3, 6)))  # waits for it
+        await restarting
+        assert came(await fetched(subscription, 6)) == [0, 1, 2, 3, 4, 5]
+        await subscription.done(first)  # of before: they have come again, and may come once more
+    async with jetstream(nats) as bus:
+        assert came(await fetched(await bus.subscribe("reader", [ALL]), 6)) == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_broker_that_is_away_is_unavailable_within_the_timeout(nats: EmbeddedNats) -> None:
+    async with jetstream(nats, timeout_s=TIMEOUT_S) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        nats.kill()
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: subscription.fetch(1, 30.0),  # finds that the connection has ended
+            lambda: subscription.fetch(1, 30.0),
+            lambda: bus.publish([message(1)]),
+            lambda: bus.subscribe("other", [ALL]),
+            lambda: bus.backlog("reader"),
+        ]
+        for call in calls:
+            began = time.monotonic()
+            with pytest.raises(BusUnavailable, match=f"NATS at {nats.host}:{nats.port}: ") as error:
+                await call()
+            assert time.monotonic() - began < TIMEOUT_S + 0.5
+        assert "Connect call failed" in str(error.value)
+
+
+@pytest.mark.parametrize("count", [1, 3_000])
+async def test_a_broker_that_hangs_is_unavailable_within_the_timeout_and_found_again(nats: EmbeddedNats, count: int) -> None:
+    sent = [Message("signals.x.served", f"{number:032x}", b"x" * 20_000) for number in range(count)]
+    async with jetstream(nats, timeout_s=TIMEOUT_S) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        pid = nats.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(BusUnavailable, match="no answer within 1 s"):
+                await bus.publish(sent)
+            with pytest.raises(BusUnavailable):
+                await subscription.fetch(1, 0.0)
+            assert time.monotonic() - began < 2 * TIMEOUT_S + 1.0
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await bus.publish(sent)
+        assert sorted(came(await fetched(subscription, count))) == list(range(count))
+
+
+async def test_a_broker_that_lost_its_data_gets_its_streams_and_readers_anew(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await bus.publish(messages(range(5)))
+        before = await fetched(subscription, 5)
+        nats.kill()
+        shutil.rmtree(nats.data_dir / "jetstream")
+        nats.start()
+        await publish_as_relays_do(bus, messages(range(3, 8)))
+        assert await bus.backlog("reader") is None
+        await subscription.done(before)  # of another life of the broker: says nothing of what it keeps now
+        assert came(await fetched(subscription, 5)) == [3, 4, 5, 6, 7]
+
+
+async def test_streams_that_were_deleted_under_us_are_made_again(nats: EmbeddedNats) -> None:
+    client = await nats_py.connect(nats.url)
+    async with jetstream(nats, timeout_s=TIMEOUT_S) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await client.jetstream().delete_stream("SIGNALS")
+        with pytest.raises(BusUnavailable, match="no stream keeps that subject"):
+            await bus.publish([message(1)])
+        await bus.publish([message(1)])
+        assert came(await fetched(subscription, 1)) == [1]
+        await client.jetstream().delete_consumer("SIGNALS", "reader")
+        with pytest.raises(BusUnavailable):
+            await subscription.fetch(1, 0.0)
+        assert came(await fetched(subscription, 1)) == [1]
+    await client.close()
+
+
+async def test_messages_of_others_come_as_they_are(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await publish_as_others_do(nats, "signals.x", b"\xff no event")
+        await publish_as_others_do(nats, "signals.x", b"", {"Status": "404", "Description": "No Messages"})
+        await publish_as_others_do(nats, "signals.x", b"a", {"Nats-Msg-Id": "theirs", "Ooml-Origin": "1 2-3 0 1", "Ooml-Why": "because"})
+        bad = ["", "1", "256 1-1 0 1", "1 1-1 1 1", "1 x 0 1", "1 1-1 0 1 2", "-1 1-1 0 1", "١ 1-1 0 1"]
+        for number, origin in enumerate(bad):
+            await publish_as_others_do(nats, "signals.x", b"", {"Nats-Msg-Id": str(number), "Ooml-Origin": origin})
+        found = [delivery.message for delivery in await fetched(subscription, 3 + len(bad))]
+    assert [one.body for one in found[:3]] == [b"\xff no event", b"", b"a"]
+    assert [len(one.id) for one in found[:2]] == [32, 32]
+    assert found[0].id != found[1].id
+    assert found[2] == Message("signals.x", "theirs", b"a", Origin(1, "2-3", 0, 1), "because")
+    assert [one.origin for one in found[3:]] == [None] * len(bad)
+
+
+async def test_done_is_one_acknowledgement_however_many_there_are(nats: EmbeddedNats) -> None:
+    client = await nats_py.connect(nats.url)
+    acknowledged = await client.subscribe("$JS.ACK.>")
+    await client.flush()
+    async with jetstream(nats) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await bus.publish(messages(range(2_000)))
+        await subscription.done(await fetched(subscription, 2_000))
+        assert await bus.backlog("reader") == 0
+    await client.flush()
+    assert acknowledged.pending_msgs == 1
+    await client.close()
+
+
+@pytest.mark.parametrize("done_before", [0, 5])
+async def test_two_who_read_under_one_name_lose_nothing(nats: EmbeddedNats, done_before: int) -> None:
+    async with jetstream(nats, again_after_s=60.0) as one, jetstream(nats, again_after_s=60.0) as two:
+        await one.publish(messages(range(20)))
+        first = await one.subscribe("reader", [ALL])
+        taken = await fetched(first, 5)
+        await first.done(taken[:done_before])
+        second = await two.subscribe("reader", [ALL])
+        assert came(await fetched(second, 5)) == list(range(done_before, done_before + 5))  # and dies
+        more = await fetched(first, 10)
+        await first.done([*taken, *more])
+        assert await one.backlog("reader") == 20 - done_before
+        third = await two.subscribe("reader", [ALL])
+        rest = await fetched(third, 20 - done_before)
+        assert came(rest) == list(range(done_before, 20))
+        await third.done(rest)
+        assert await one.backlog("reader") == 0
+
+
+async def test_a_message_the_broker_takes_at_no_time_stops_no_other(tmp_path: Path) -> None:
+    with EmbeddedNats(tmp_path) as server:
+        async with jetstream(server) as bus:
+            with pytest.raises(
+                MessageTooLarge, match=r"1 messages are larger .* the first one of signals.x.served, 8388608 bytes: raise max"
+            ):
+                await bus.publish([message(1), Message("signals.x.served", "large", bytes(8 << 20)), message(2)])
+            subscription = await bus.subscribe("reader", [ALL])
+            assert came(await fetched(subscription, 2)) == [1, 2]
+            largest = Message("signals.x.served", "3" * 32, bytes((8 << 20) - 4096))
+            await bus.publish([largest])
+            assert (await fetched(subscription, 1))[0].message == largest
+
+
+async def test_a_stream_that_somebody_set_up_otherwise_is_used_as_it_is(nats: EmbeddedNats) -> None:
+    client = await nats_py.connect(nats.url)
+    await client.jetstream().add_stream(name="SIGNALS", subjects=[ALL], storage=StorageType.FILE, max_age=1000.0)
+    async with jetstream(nats) as bus:
+        await bus.publish([message(1)])
+        assert came(await fetched(await bus.subscribe("reader", [ALL]), 1)) == [1]
+    assert (await client.jetstream().stream_info("SIGNALS")).config.max_age == 1000.0
+    await client.close()
+
+
+async def test_subjects_that_no_stream_keeps_are_refused(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        for subjects in (["other.>"], [ALL, DEAD_LETTERS], [">"]):
+            with pytest.raises(ValueError, match=r"no stream keeps all of .*: there is one each of signals.> and deadletters.signals"):
+                await bus.subscribe("reader", subjects)
+
+
+async def test_a_password_is_told_to_nobody_who_speaks_no_tls_though_asked_to(nats: EmbeddedNats) -> None:
+    bus = JetStreamBus([f"tls://me:hunter2@{nats.host}:{nats.port}"], "the broker", timeout_s=TIMEOUT_S)
+    with pytest.raises(BusUnavailable, match="the server speaks no TLS") as error:
+        await bus.publish([message(1)])
+    assert "hunter2" not in str(error.value)
+
+
+async def test_wrong_credentials_are_told_as_such(tmp_path: Path) -> None:
+    with EmbeddedNats(tmp_path, configuration='authorization { user: me, password: "right" }\n') as server:
+        address = f"{server.host}:{server.port}"
+        wrong = JetStreamBus([f"nats://me:wrong@{address}"], address)
+        with pytest.raises(BusUnavailable, match="Authorization Violation") as error:
+            await wrong.publish([message(1)])
+        assert "wrong" not in str(error.value)
+        async with JetStreamBus([f"nats://me:right@{address}"], address) as right:  # pragma: allowlist secret
+            await right.publish([message(1)])
+
+
+async def test_what_was_not_done_comes_again_though_its_reader_lives(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await bus.publish(messages(range(100)))
+        deliveries = await fetched(subscription, 100)
+        began = time.monotonic()
+        again = await fetched(subscription, 100)
+        assert AGAIN_S / 2 < time.monotonic() - began < 5.0
+        assert sorted(came(again)) == list(range(100))
+        await subscription.done(deliveries)
+        assert await subscription.fetch(10, 2 * AGAIN_S) == []
+        assert await bus.backlog("reader") == 0
