@@ -18,8 +18,8 @@ AGAIN_S = 60.0
 class Relay:
     """Takes entries, publishes what they tell, and leaves them where they are: they are dropped by whoever keeps the events for good.
 
-    An entry that is still there when its keeper on the bus has nothing left to read was lost on the way (the relay died, the bus forgot):
-    it is published again.
+    An entry that is still there when its keeper is done with all that was on the bus after it had been taken was lost on the way (the relay
+    died, the bus forgot): it is published again.
 
     Args:
         keeper: name of the subscription that keeps events for good.
@@ -35,6 +35,8 @@ class Relay:
         self._report = report
         self._again_s = again_s
         self._failing = ""
+        self._taken: list[Entry] = []
+        self._mark: tuple[int, float] | None = None
         self.published = 0
         """Messages, so far."""
 
@@ -61,11 +63,13 @@ class Relay:
         """Publish what is new; how many entries that were.
 
         Raises:
-            Unavailable, BusUnavailable: what was taken and not published is published by `move_again`, of this relay or another.
+            Unavailable, BusUnavailable: what was taken is published first when this is called again; or, should this relay die, by
+                `move_again` of another.
         """
-        entries = await self._outbox.take(wait_s)
-        await self._publish(entries)
-        return len(entries)
+        self._taken = self._taken or await self._outbox.take(wait_s)
+        await self._publish(self._taken)
+        moved, self._taken = len(self._taken), []
+        return moved
 
     async def move_again(self) -> int:
         """Publish what was lost on the way; how many entries that were.
@@ -73,13 +77,31 @@ class Relay:
         Raises:
             Unavailable, BusUnavailable.
         """
-        again = 0
-        while await self._bus.backlog(self._keeper) == 0 and (entries := await self._outbox.take_again(self._again_s)):
+        marked_s = await self._marked_s()
+        if marked_s is None:
+            return 0
+        again, before = 0, list[Entry]()
+        # Taking them anew makes them young again, so the next are others; but for those who wait for no time at all.
+        while (entries := await self._outbox.take_again(max(self._again_s, marked_s))) and entries != before:
             await self._publish(entries)
-            again += len(entries)
+            again, before = again + len(entries), entries
         if again:
             self._report("events were published again that were lost on the way", entries=again)
         return again
+
+    async def _marked_s(self) -> float | None:
+        """How long ago it was that all the keeper is done with by now was on the bus; None: it is not known to be done with anything."""
+        standing = await self._bus.standing(self._keeper)
+        if standing is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._mark is None or standing.last < self._mark[0] or standing.done >= standing.last:
+            self._mark = (standing.last, now)
+        last, at = self._mark
+        if standing.done < last:
+            return None
+        self._mark = (standing.last, now)
+        return now - at
 
     async def _publish(self, entries: Sequence[Entry]) -> None:
         messages = [message for entry in entries for message in await self._entries.messages(entry)]

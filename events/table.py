@@ -190,7 +190,7 @@ class EventTable:
         tombstones, scope = self._tombstones(), (erasure.policy, erasure.scope)
         tombstones[scope] = max(erasure.at_us, tombstones.get(scope, -1))
 
-    def _commit(self, rows: pa.Table, **how: str) -> None:
+    def _commit(self, rows: pa.Table, **how: Any) -> None:
         number = self._table.transaction_version(_APP) or 0
         properties = CommitProperties(app_transactions=[Transaction(_APP, number + 1)])
         write_deltalake(self._table, rows, commit_properties=properties, **how)

@@ -65,7 +65,7 @@ def check_forgotten(rows: Sequence[Row], client: LoggedClient, port: int) -> Non
     with redis.Redis(port=port) as store:
         for scope in client.forgotten:
             keys = keys_of(shard_of(PolicyName(scope.policy), ScopeId(scope.name)))
-            times = int(store.get(keys.generation(PolicyName(scope.policy), ScopeId(scope.name))) or 0)  # type: ignore[arg-type]
+            times = int(store.get(keys.generation(PolicyName(scope.policy), ScopeId(scope.name))) or 0)
             assert times > 0
             assert sorted(told[scope.policy, scope.name]) == list(range(1, times + 1))
 
