@@ -12,6 +12,7 @@ from cli.keys import app as keys
 from cli.outcomes import outcomes
 from cli.rebuild import rebuild
 from cli.serve import serve
+from cli.skew import skew
 from cli.up import command as up
 
 app = typer.Typer(
@@ -38,5 +39,6 @@ app.command()(relay)
 app.command()(sink)
 app.command()(audit)
 app.command()(rebuild)
+app.command()(skew)
 app.command()(outcomes)
 app.add_typer(keys, name="keys")
