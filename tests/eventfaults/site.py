@@ -29,13 +29,10 @@ LEASE_S = 2.0
 class LoggedSite(Site):
     """What runs. `kill` breaks a ``relay``, a ``sink``, the ``nats`` server, or what `Site` has, and starts it again."""
 
+    table: Path = field(default=Path(), kw_only=True)
     nats: EmbeddedNats | None = None
     relays: list[Mover] = field(default_factory=list)
     sinks: list[Mover] = field(default_factory=list)
-
-    @property
-    def table(self) -> Path:
-        return self.folder / "events"
 
     async def kill(self, what: str, rng: np.random.Generator) -> None:
         """Kill -9; those of several are drawn."""
@@ -96,16 +93,20 @@ async def logged(
     nats: bool = True,
     relays: int = 1,
     sinks: int = 1,
+    table: Path | None = None,
     env: Mapping[str, str] | None = None,
     **settings: object,
 ) -> AsyncIterator[LoggedSite]:
     """Everything, running; all of it is gone when the block is left.
 
     Args:
+        nats: whether there is a broker; without, the sinks read the outbox themselves.
+        table: where it is kept.
         env: further variables of the sinks.
-        settings: of the server, and of the movers those that begin with their prefix.
+        settings: of the server.
     """
-    here = LoggedSite(store, folder, {"event_sink": "drained", **settings}, nats=EmbeddedNats(folder / "nats") if nats else None)
+    broker = EmbeddedNats(folder / "nats") if nats else None
+    here = LoggedSite(store, folder, {"event_sink": "drained", **settings}, table=table or folder / "events", nats=broker)
     try:
         async with here._servers:
             await here._start_store()
