@@ -7,6 +7,7 @@ writers who saw the same table one fails, looks again, and finds the rows there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ CONFIGURATION = {
 }
 _APP = "sink"
 _ATTEMPTS = 5
+_DISK_FULL = os.strerror(errno.ENOSPC)
 
 Partition = tuple[str | None, int]
 """Policy, and days since the epoch."""
@@ -265,4 +267,6 @@ def _available() -> Iterator[None]:
         yield
     except (DeltaError, OSError) as error:
         said = str(error).split("\n   0: ")[0]  # what follows is a trace of the library's own
+        if _DISK_FULL in said:
+            raise TableUnavailable("the disk that holds the table is full: make room") from error
         raise TableUnavailable(f"the table cannot be used: {said}") from error

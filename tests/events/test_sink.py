@@ -151,14 +151,17 @@ async def test_what_was_lost_is_published_again_though_the_bus_is_never_empty(he
     assert await here.waiting() == 0
 
 
-async def test_a_bus_that_forgot_what_it_had_is_not_waited_for(here: World) -> None:
-    await here.sink()
+async def test_what_a_bus_has_forgotten_is_not_waited_for(here: World) -> None:
+    sink = await here.sink()
     await live(here)
     relay = here.relay(again_s=0)
     await relay.move(0)
     assert await relay.move_again() == 0
     here.bus.kept.clear()
-    assert await relay.move_again() == 3
+    for known in (0, 3):  # entries that are known to be lost, as new messages come and are kept
+        await here.bus.publish([Message("signals.tip.served", str(known), decided().SerializeToString())])
+        assert await relay.move_again() == known
+        await sink.step()
 
 
 async def test_what_still_waits_on_the_bus_is_not_published_again(here: World) -> None:
