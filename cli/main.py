@@ -9,6 +9,7 @@ from cli.audit import audit
 from cli.demo import demo
 from cli.events import relay, sink
 from cli.keys import app as keys
+from cli.outcomes import outcomes
 from cli.rebuild import rebuild
 from cli.serve import serve
 from cli.up import command as up
@@ -37,4 +38,5 @@ app.command()(relay)
 app.command()(sink)
 app.command()(audit)
 app.command()(rebuild)
+app.command()(outcomes)
 app.add_typer(keys, name="keys")

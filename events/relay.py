@@ -31,8 +31,8 @@ class _Taken(NamedTuple):
 class Relay:
     """Takes entries, publishes what they tell, and leaves them where they are: they are dropped by whoever keeps the events for good.
 
-    An entry that is still there when its keeper on the bus has nothing left to read was lost on the way (the relay died, the bus forgot):
-    it is published again.
+    An entry that is still there when its keeper is done with all that was on the bus after it had been taken was lost on the way (the relay
+    died, the bus forgot): it is published again.
 
     Args:
         keeper: name of the subscription that keeps events for good.
@@ -48,6 +48,7 @@ class Relay:
         self._report = report
         self._again_s = again_s
         self._taken: _Taken | None = None
+        self._mark: tuple[int, float] | None = None
         self.published = 0
         """Messages, so far."""
 
@@ -89,10 +90,14 @@ class Relay:
         Raises:
             Unavailable, BusUnavailable.
         """
-        again = 0
-        while await self._bus.backlog(self._keeper) == 0 and (entries := await self._outbox.take_again(self._again_s)):
+        marked_s = await self._marked_s()
+        if marked_s is None:
+            return 0
+        again, before = 0, list[Entry]()
+        # Taking them anew makes them young again, so the next are others; but for those who wait for no time at all.
+        while (entries := await self._outbox.take_again(max(self._again_s, marked_s))) and entries != before:
             await self._publish(await self._told_by(entries))
-            again += len(entries)
+            again, before = again + len(entries), entries
         if again:
             self._report("events were published again that were lost on the way", entries=again)
         return again
@@ -111,6 +116,20 @@ class Relay:
             if number % _TOGETHER == 0:
                 await asyncio.sleep(0)  # else the bus would run out of what is being published
         return messages
+
+    async def _marked_s(self) -> float | None:
+        """How long ago it was that all the keeper is done with by now was on the bus; None: it is not known to be done with anything."""
+        standing = await self._bus.standing(self._keeper)
+        if standing is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._mark is None or standing.last < self._mark[0] or standing.done >= standing.last:
+            self._mark = (standing.last, now)
+        last, at = self._mark
+        if standing.done < last:
+            return None
+        self._mark = (standing.last, now)
+        return now - at
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         if messages:

@@ -141,6 +141,25 @@ async def test_nobody_s_backlog_is_none(bus: AnyBus) -> None:
     assert await bus.backlog("nobody") is None
 
 
+async def test_a_subscription_stands_where_all_before_is_done(bus: AnyBus) -> None:
+    assert await bus.standing("reader") is None
+    subscription = await bus.subscribe("reader", [ALL])
+    assert await bus.standing("reader") == (0, 0)
+    await bus.publish(messages(range(5)))
+    assert await bus.standing("reader") == (0, 5)
+    deliveries = await fetched(subscription, 5)
+    assert await bus.standing("reader") == (0, 5)
+    await subscription.done(deliveries[:3])
+    assert await bus.standing("reader") == (3, 5)
+    await bus.publish([message(5)])
+    await subscription.done(deliveries)
+    assert await bus.standing("reader") == (5, 6)
+    await subscription.done(await fetched(subscription, 1))
+    assert await bus.standing("reader") == (6, 6)
+    assert await (await bus.subscribe("reader", [ALL])).fetch(1, 0.0) == []
+    assert await bus.standing("reader") == (6, 6)
+
+
 @pytest.mark.parametrize(
     ("pattern", "subject", "does"),
     [
