@@ -5,10 +5,14 @@ from __future__ import annotations
 import typer
 
 from cli.apply import apply
+from cli.audit import audit
 from cli.demo import demo
 from cli.events import relay, sink
 from cli.keys import app as keys
+from cli.outcomes import outcomes
+from cli.rebuild import rebuild
 from cli.serve import serve
+from cli.skew import skew
 from cli.up import command as up
 
 app = typer.Typer(
@@ -33,4 +37,8 @@ app.command()(serve)
 app.command()(apply)
 app.command()(relay)
 app.command()(sink)
+app.command()(audit)
+app.command()(rebuild)
+app.command()(skew)
+app.command()(outcomes)
 app.add_typer(keys, name="keys")

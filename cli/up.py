@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 if TYPE_CHECKING:
+    from cli.event_processes import EventLog
     from serving.settings import Settings
     from serving.supervisor import Supervisor
 
@@ -46,6 +47,7 @@ class UpSettings:
         write_data: writes the Parquet files that the repository reads into the folder it is given; None: the sample, where there is none.
         policies: folders of policies to publish.
         redis_port: of an embedded Redis; 0: a free one.
+        events: whether they are kept in a table, by a relay and a sink.
         log: where the processes log to; None: stderr.
     """
 
@@ -55,6 +57,7 @@ class UpSettings:
     write_data: Callable[[Path], None] | None = None
     policies: Sequence[Path] = (ROOT / "policy_repo",)
     redis_port: int = 0
+    events: bool = True
     log: TextIO | None = None
 
 
@@ -66,12 +69,14 @@ class Up:
         grpc: its address, ``host:port``.
         redis: address of its Redis, ``host:port``.
         redis_url: the same as a URL, credentials included.
+        events: where they go; None: nowhere.
         took_s: seconds from nothing to serving.
     """
 
     grpc: str
     redis: str
     redis_url: str
+    events: EventLog | None
     took_s: float
     _server: _Server
 
@@ -88,6 +93,7 @@ def up(settings: UpSettings) -> Iterator[Up]:
         UpError, SettingsError, ServerError, PortTaken, PolicyFilesError: it could not be brought up; nothing is left running.
     """
     from cli.embedded import redis_url
+    from cli.event_processes import event_processes
     from serving import logs
     from serving.settings import SettingsError, check_door, load
 
@@ -99,7 +105,8 @@ def up(settings: UpSettings) -> Iterator[Up]:
         raise UpError(f"cannot keep data in {data_dir}: {error.strerror}") from None
     with ExitStack() as stack:
         url = stack.enter_context(redis_url(data_dir / "redis", settings.redis_port))
-        server_settings = load(**{**settings.server, "redis_url": url, "feature_repo": settings.feature_repo})
+        drained = {"event_sink": "drained"} if settings.events else {}
+        server_settings = load(**{**settings.server, **drained, "redis_url": url, "feature_repo": settings.feature_repo})
         check_door(server_settings)
         if server_settings.tls is not None:
             raise SettingsError("`ooml up` is for one machine and serves in clear: unset OOML_TLS_*, or run `ooml serve`")
@@ -111,12 +118,13 @@ def up(settings: UpSettings) -> Iterator[Up]:
             features = stack.enter_context(_Features(settings.feature_repo, environment, data_dir / "feast.log"))
             features.wait_published()
         asyncio.run(_publish_policies(server_settings, settings.policies))
+        events = stack.enter_context(event_processes(data_dir, **server_settings.common())) if settings.events else None
         server = stack.enter_context(_Server(server_settings, environment, settings.log))
         server.wait_listening()
         if features is not None:
             features.wait_materialised()
         _wait_serving(server, time.monotonic() + READY_WITHIN_S)
-        yield Up(server.grpc, server_settings.redis_address, url, time.monotonic() - began, server)
+        yield Up(server.grpc, server_settings.redis_address, url, events, time.monotonic() - began, server)
 
 
 def command(
@@ -128,11 +136,15 @@ def command(
     redis_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Of the Redis started here. Default: 6379 if it is free, else any.")
     ] = None,
+    events: Annotated[
+        bool, typer.Option("--events/--no-events", help="Keep every event in a table: starts NATS, a relay and a sink.", show_default=True)
+    ] = True,
 ) -> None:
-    """Bring up everything on this machine: Redis, features with sample data, policies, the server.
+    """Bring up everything on this machine: Redis, features with sample data, policies, the server, and what keeps its events.
 
-    Prints `ooml ready grpc=HOST:PORT redis=HOST:PORT ...` once it serves; logs go to stderr. With OOML_REDIS_URL set, that Redis is used
-    and none is started. Ctrl-C stops it all; the data stays, and the next `ooml up` goes on from it.
+    Prints `ooml ready grpc=HOST:PORT redis=HOST:PORT nats=HOST:PORT table=PATH ...` once it serves; logs go to stderr, those of NATS, the
+    relay and the sink to files in the data folder. With OOML_REDIS_URL or OOML_NATS_URL set, those are used and none is started;
+    OOML_EVENT_TABLE puts the table elsewhere. Ctrl-C stops it all; the data stays, and the next `ooml up` goes on from it.
     """
     from cli.embedded import ServerError
     from cli.policy_files import PolicyFilesError
@@ -144,10 +156,14 @@ def command(
         data_dir,
         server={"host": host, "port": port, "workers": workers, "insecure": insecure or None},
         redis_port=_free(USUAL_REDIS_PORT) if redis_port is None else redis_port,
+        events=events,
     )
     try:
         with up(settings) as server:
-            print(f"ooml ready grpc={server.grpc} redis={server.redis} data={settings.data_dir} took_s={server.took_s:.1f}", flush=True)
+            log = f"nats={server.events.nats} table={server.events.table} " if server.events else ""
+            print(
+                f"ooml ready grpc={server.grpc} redis={server.redis} {log}data={settings.data_dir} took_s={server.took_s:.1f}", flush=True
+            )
             code = server.wait()
     except KeyboardInterrupt:
         return

@@ -11,7 +11,7 @@ class BusUnavailable(Exception):
 
 
 class MessageTooLarge(Exception):
-    """The bus takes no message of that size, now or later; nothing was published. Its message says which, and what to set."""
+    """Some messages are of a size that the bus never takes; the others were published. Its message says which, and what to set."""
 
 
 class Message(NamedTuple):
@@ -68,7 +68,7 @@ class Bus(Protocol):
 
         Raises:
             BusUnavailable: some may be kept, some not. Publishing them again is safe.
-            MessageTooLarge: none was published.
+            MessageTooLarge: all but those are kept.
         """
 
     async def subscribe(self, name: str, subjects: Sequence[str]) -> Subscription:

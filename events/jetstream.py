@@ -102,7 +102,7 @@ class JetStreamBus:
         async with self.linked() as link:
             for stream in STREAMS:
                 with suppress(NotFoundError):
-                    info: ConsumerInfo = await link.jetstream.consumer_info(stream, name)
+                    info: ConsumerInfo = await link.answer(link.jetstream.consumer_info(stream, name))
                     return info
         return None
 
@@ -153,7 +153,7 @@ class JetStreamBus:
             name=name, subjects=[subjects], storage=StorageType.FILE, max_age=self._keep_s, duplicate_window=self._window_s
         )
         try:
-            await link.jetstream.add_stream(config)
+            await link.answer(link.jetstream.add_stream(config))
         except APIError as error:
             if error.err_code != _KEPT_OTHERWISE:
                 raise

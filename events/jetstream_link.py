@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, Self, TypeVar
 
 import nats.aio.client
 import nats.errors
@@ -16,6 +16,8 @@ from nats.js.errors import APIError
 
 from events.bus import Message
 from events.headers import headers_of
+
+T = TypeVar("T")
 
 FAILURES = (nats.errors.Error, OSError, TimeoutError)
 """What calls of a `Link` raise when it is of no use any more."""
@@ -117,7 +119,22 @@ class Link:
         Raises:
             FAILURES.
         """
-        await self._client.request(subject, b"", timeout=self._timeout_s)
+        await self.answer(self._client.request(subject, b"", timeout=self._timeout_s))
+
+    async def answer(self, request: Coroutine[Any, Any, T]) -> T:
+        """What a request is answered with. The client alone would wait for an answer though the connection has ended.
+
+        Raises:
+            FAILURES.
+        """
+        asking = asyncio.create_task(request)
+        try:
+            await asyncio.wait((asking, self.ended), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise self._failure()
+            return asking.result()
+        finally:
+            asking.cancel()
 
     async def listen(self, hear: Callable[[Any], Awaitable[None]]) -> str:
         """Call whenever something comes; the subject where, one word short.
@@ -151,7 +168,7 @@ class Link:
                 raise TimeoutError(f"no answer within {patience_s:g} s")
             await asyncio.wait((answer, self.ended), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if self.ended.done() and not answer.done():
-                raise self._said or nats.errors.ConnectionClosedError
+                raise self._failure()
 
     async def close(self) -> None:
         """Close it, also when nobody is at its other end. Safe to repeat."""
@@ -176,6 +193,9 @@ class Link:
         batch = self._batches.get(answer.subject)
         if batch is not None:
             batch.hear(answer)
+
+    def _failure(self) -> Exception:
+        return self._said or nats.errors.ConnectionClosedError()
 
     async def _note(self, error: Exception) -> None:
         self._said = error

@@ -47,6 +47,7 @@ class JetStreamSubscription:
         self._linked, self._stream, self._consumer, self._timeout_s = linked, stream, consumer, timeout_s
         self._link: Link | None = None
         self._inbox = self._reader = ""
+        self._turn = asyncio.Lock()
         self._bound = 0
         self._delivered = 0
         self._open: dict[int, str] = {}
@@ -78,19 +79,17 @@ class JetStreamSubscription:
             token = delivery.token
             if isinstance(token, _Token) and token.bound == self._bound and token.sequence in self._open:
                 self._done[token.sequence] = self._open.pop(token.sequence)
-        first_open = min(self._open, default=None)
-        settled = [sequence for sequence in self._done if first_open is None or sequence < first_open]
-        if not settled:
-            return
-        async with self._linked() as link:
-            if link is not self._link:
-                return  # they come again on the new connection
+        async with self._linked() as link, self._turn:  # no acknowledgement of what came before, while it is bound anew
+            first_open = min(self._open, default=None)
+            settled = [sequence for sequence in self._done if first_open is None or sequence < first_open]
+            if not settled or link is not self._link:
+                return  # of what came on another connection, all that is not done comes again on this one
             if not await self._is_ours(link):
                 self._link = None  # to be bound anew
                 return
             await link.ask(self._done[max(settled)])
-        for sequence in settled:
-            self._done.pop(sequence, None)
+            for sequence in settled:
+                del self._done[sequence]
 
     async def bind(self, link: Link) -> None:
         """Begin on a connection, with what is not done.
@@ -98,23 +97,23 @@ class JetStreamSubscription:
         Raises:
             FAILURES.
         """
-        name = str(self._consumer.name)
-        if link is not self._link:
-            self._inbox = await link.listen(self._hear)
-        self._reader = secrets.token_hex(8)
-        info = await link.jetstream.add_consumer(self._stream, self._consumer.evolve(metadata={_READER: self._reader}))
-        if link.version >= _RESETS:
-            info = (await link.jetstream.reset_consumer(self._stream, name)).info
-        self._delivered = info.delivered.consumer_seq if info.delivered else 0
-        self._bound += 1
-        self._came.clear()
-        self._open.clear()
-        self._done.clear()
-        self._link = link
+        async with self._turn:
+            if link is not self._link:
+                self._inbox = await link.listen(self._hear)
+            self._reader = secrets.token_hex(8)
+            info = await link.answer(link.jetstream.add_consumer(self._stream, self._consumer.evolve(metadata={_READER: self._reader})))
+            if link.version >= _RESETS:
+                info = (await link.answer(link.jetstream.reset_consumer(self._stream, str(self._consumer.name)))).info
+            self._delivered = info.delivered.consumer_seq if info.delivered else 0
+            self._bound += 1
+            self._came.clear()
+            self._open.clear()
+            self._done.clear()
+            self._link = link
 
     async def _is_ours(self, link: Link) -> bool:
         """Whether nobody took the place over: what he was given, and we were not, an acknowledgement of ours might cover."""
-        info = await link.jetstream.consumer_info(self._stream, str(self._consumer.name))
+        info = await link.answer(link.jetstream.consumer_info(self._stream, str(self._consumer.name)))
         return (info.config.metadata or {}).get(_READER) == self._reader
 
     async def _ask(self, link: Link, most: int, wait_s: float = 0.0) -> None:

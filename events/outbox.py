@@ -17,9 +17,15 @@ from serving.redis.link import Command, LinkedCluster
 
 GROUP = "relay"
 """Of consumers, in every stream; all who read are one consumer of it: what one of them took and did not live to tell is everybody's."""
+GATHER_S = 0.03
+"""From one taking to the next, unless much waits: to look into all streams costs the store as much for one entry as for a hundred."""
 _POLL_S = 0.05
-_AT_ONCE = 32
-"""Entries of one shard in one answer."""
+_AT_ONCE = 8
+"""Entries of one shard in one answer: the store does nothing else meanwhile, some 10 ms when every shard has as many."""
+_MUCH = 256
+"""Entries in one answer after which the next are asked for at once."""
+_LOOKED_AT = 16
+"""Shards in one answer."""
 
 
 class Entry(NamedTuple):
@@ -36,6 +42,20 @@ class Entry(NamedTuple):
     fields: Mapping[bytes, bytes]
 
 
+class Look(NamedTuple):
+    """The outbox as it is.
+
+    Args:
+        entries: of each shard in order.
+        last: sequence number of the last entry, by shard and its epoch now: all up to it are among ``entries``, or were dropped.
+        shed: decisions left out of the log of which no entry tells yet.
+    """
+
+    entries: Sequence[Entry]
+    last: Mapping[tuple[int, str], int]
+    shed: int
+
+
 class Outbox:
     """The outbox of all shards, on one node or a cluster.
 
@@ -46,6 +66,7 @@ class Outbox:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._ready = False
+        self._next_at = 0.0
 
     async def take(self, wait_s: float) -> list[Entry]:
         """Entries that nobody has taken yet, of each shard in order; none when none come within the time.
@@ -53,8 +74,12 @@ class Outbox:
         Raises:
             Unavailable.
         """
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(self._next_at - clock())
         take = self._take_by_slot if isinstance(self._client, LinkedCluster) else self._take_from_all
-        return await self._with_groups(take(wait_s))
+        found = await self._with_groups(take(wait_s))
+        self._next_at = clock() + GATHER_S if len(found) < _MUCH else 0.0
+        return found
 
     async def take_again(self, after_s: float) -> list[Entry]:
         """Some of the entries that were taken longer ago than that and are there still; none when there are no more.
@@ -82,6 +107,33 @@ class Outbox:
             ]
         with unavailable():
             await self._ask(commands)
+
+    async def look(self) -> Look:
+        """What is there, taken or not; nothing is changed.
+
+        Raises:
+            Unavailable.
+        """
+        entries: list[Entry] = []
+        last: dict[tuple[int, str], int] = {}
+        unsaid = 0
+        for first in range(0, SHARDS, _LOOKED_AT):
+            shards = range(first, min(first + _LOOKED_AT, SHARDS))
+            commands = []
+            for keys in map(keys_of, shards):
+                # The number first: what is written after it is none of this look's.
+                commands += [
+                    Command(keys.slot, ("HMGET", keys.sequence, "epoch", "seq", "shed")),
+                    Command(keys.slot, ("XRANGE", keys.outbox, "-", "+")),
+                ]
+            with unavailable():
+                answers = iter(await self._ask(commands))
+            for shard, (epoch, seq, shed), found in zip(shards, answers, answers, strict=True):
+                if epoch is not None and seq is not None:
+                    last[shard, epoch.decode()] = int(seq)
+                unsaid += int(shed or 0)
+                entries += _entries(shard, found)
+        return Look(entries, last, unsaid)
 
     async def depths(self) -> list[int]:
         """(256,) entries each shard holds: not taken, or not yet kept elsewhere.

@@ -134,6 +134,8 @@ def _add_request(event: pb.DecisionMade, message: bytes) -> None:
     """What of the request the store does not need: who and what was asked about."""
     request = bandit_pb2.ScoreRequest.FromString(message)
     event.request_id = request.request_id
+    if request.HasField("utc_offset"):
+        event.utc_offset.CopyFrom(request.utc_offset)
     event.entities.update(request.entities)
     names = list(dict.fromkeys(name for candidate in request.candidates for name in candidate.entities))
     event.candidate_entity_names.extend(names)

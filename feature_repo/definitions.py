@@ -20,6 +20,7 @@ def parquet(name: str, path: Path) -> FileSource:
 
 user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING, description="A person who is shown things")
 task = Entity(name="task", join_keys=["task_id"], value_type=ValueType.STRING, description="A task of a person's list")
+decision = Entity(name="decision", join_keys=["decision_id"], value_type=ValueType.STRING, description="One answer to a Score")
 image = Entity(name="image", join_keys=["image_id"], value_type=ValueType.STRING, description="A handwritten digit")
 
 tasks = FeatureView(
@@ -54,6 +55,19 @@ digits = FeatureView(
     ttl=timedelta(0),  # an image never grows old
     schema=[Field(name="image_id", dtype=String)] + [Field(name=f"p{i:02d}", dtype=Float32) for i in range(64)],
     source=parquet("digits_file", DIGITS),
+)
+
+outcomes = FeatureView(
+    name="outcomes",
+    entities=[decision],
+    ttl=timedelta(0),
+    online=False,  # for training alone
+    schema=[
+        Field(name="decision_id", dtype=String),
+        Field(name="value", dtype=Float64, description="What the decision counted for, as far as was known by then"),
+        Field(name="answered", dtype=Bool, description="Whether a reward said so; else it is the policy's default"),
+    ],
+    source=parquet("outcomes_file", DATA / "outcomes.parquet"),  # `ooml outcomes` writes it from the event log
 )
 
 moment = RequestSource(

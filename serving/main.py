@@ -102,7 +102,7 @@ def _collect_less() -> None:
     """Look for cycles seldom, and no more among what stays: what a call leaves behind is freed by its count of references."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 5, 5)  # errors leave cycles: half a million objects of them, at most
 
 
 async def _until(stop: asyncio.Event, jobs: Sequence[Coroutine[Any, Any, object]]) -> None:

@@ -79,6 +79,10 @@ class CommonSettings(BaseSettings):
         parts = urlsplit(self.redis_url.get_secret_value())
         return address(parts.hostname or "", parts.port or 6379)
 
+    def common(self) -> dict[str, object]:
+        """Settings that processes share, for another's."""
+        return {name: getattr(self, name) for name in CommonSettings.model_fields}
+
 
 _S = TypeVar("_S", bound=CommonSettings)
 

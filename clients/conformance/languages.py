@@ -26,7 +26,8 @@ class Language:
     Args:
         folder: of the client.
         tools: programs that must be on PATH.
-        build: command that tests the client by itself, and builds it and its runner; ``{out}`` is a folder for what it makes. Empty: nothing to build.
+        build: command that tests the client by itself, and builds it and its runner; ``{out}`` is a folder for what it makes. Empty:
+            nothing to build.
         run: command that takes the run file; ``{out}`` likewise.
         environment: added to the runner's.
     """

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from policies.rewards import Tally
 from policies.types import HEADER, ArmId, CandidateId, DecisionId, Evidence, Floats, Namespace, PolicyName, PolicyVersion, ScopeId, triangle
 from serving.events import Activated, DecisionMade, Event, EvidenceAdded, LogEntry, RewardRecorded, ScopeDropped, ScopeForgotten
 from serving.ports import Decision, Inputs, RewardStatus
@@ -22,6 +23,7 @@ _DEFERRED, _SERVED, _CLAIMED = 1, 2, 4
 _NUMBERS = struct.Struct("<BBIHHHHdddQ")
 _MADE = struct.Struct("<ddd")
 _FACTS = struct.Struct("<IdH")
+_RECORD = struct.Struct("<BIddHHdd")
 _INPUTS = struct.Struct("<BHHH")
 _SIZE = struct.Struct("<H")
 _SIZES = tuple(map(_SIZE.pack, range(1 << 16)))
@@ -31,8 +33,37 @@ _SIZES = tuple(map(_SIZE.pack, range(1 << 16)))
 def pack_facts(decision: Decision) -> bytes:
     """What of a decision its record and its evidence keep: version, propensity, scope, chosen arm and x."""
     x = decision.x[decision.chosen]
-    numbers = _FACTS.pack(decision.version, decision.propensity, len(x))
-    return b"".join((numbers, *_texts((decision.scope, decision.arms[decision.chosen])), _floats(x)))
+    return pack_facts_of(decision.version, decision.propensity, decision.scope, decision.arms[decision.chosen], x)
+
+
+def pack_facts_of(version: int, propensity: float, scope: str, arm: str, x: Floats) -> bytes:
+    """The same, one by one."""
+    return b"".join((_FACTS.pack(version, propensity, len(x)), *_texts((scope, arm)), _floats(x)))
+
+
+def pack_record(
+    facts: bytes, *, generation: int, decided_at_us: int, deadline_us: int | None, tally: Tally, reward_ids: Sequence[str]
+) -> bytes:
+    """The record of an open decision, as scripts write it.
+
+    Args:
+        facts: packed.
+        generation: of its scope when it was made.
+        deadline_us: end of its window; None while deferred.
+        tally: of the rewards that came in time.
+        reward_ids: of all rewards, in order.
+    """
+    active, deadline = deadline_us is not None, -1 if deadline_us is None else deadline_us
+    head = _RECORD.pack(
+        active, generation, decided_at_us, deadline, len(reward_ids), tally.count, tally.sum, 0.0 if tally.value is None else tally.value
+    )
+    return b"".join((head, facts, *_texts(reward_ids)))
+
+
+def pack_reply(made: DecisionMade) -> bytes:
+    """A kept reply, as scripts write it."""
+    deadline = -1 if made.deadline_us is None else made.deadline_us
+    return _MADE.pack(made.generation, made.at_us, deadline) + pack_decision(made.decision, made.body_hash)
 
 
 def pack_decision(decision: Decision, body_hash: bytes) -> bytes:

@@ -122,7 +122,7 @@ class RedisDecisionStore:
 
     async def activate(self, policy: PublishedPolicy, decision_id: DecisionId) -> float:
         """See the port."""
-        keys, rules = _keys(decision_id), _rules(policy)
+        keys, rules = _keys(decision_id), rules_of(policy)
         arguments = (*rules.learning, decision_id, rules.window_us, rules.life_ms)
         _, deadline = await self._write(scripts.ACTIVATE, keys, [keys.decision(decision_id)], arguments)
         return int(deadline) / 1e6
@@ -188,7 +188,7 @@ class RedisDecisionStore:
 
     def _drafting(self, draft: Draft) -> Call:
         policy, decision = draft.policy, draft.decision
-        name, scope, rules = policy.spec.name, decision.scope, _rules(policy)
+        name, scope, rules = policy.spec.name, decision.scope, rules_of(policy)
         keys = keys_of(shard_of(name, scope))
         names = [
             keys.sequence,
@@ -224,7 +224,7 @@ class RedisDecisionStore:
         keys = keys_of(parsed[0])
         arguments: tuple[Argument, ...] = (
             *self._outbox,
-            *_rules(told.policy).learning,
+            *rules_of(told.policy).learning,
             told.decision_id,
             repr(float(told.value)),
             told.reward_id or "",
@@ -257,7 +257,7 @@ class RedisDecisionStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
+class Rules:
     """What scripts must know of a policy.
 
     Args:
@@ -270,16 +270,23 @@ class _Rules:
     window_us: int
     life_ms: int
 
+    @property
+    def idle_ms(self) -> int | None:
+        """How long evidence nobody touches lives, milliseconds; None: for ever."""
+        idle = self.learning[-1]
+        return idle if isinstance(idle, int) else None
+
 
 @remembered
-def _rules(policy: PublishedPolicy) -> _Rules:
+def rules_of(policy: PublishedPolicy) -> Rules:
+    """What scripts must know of it."""
     spec, reward = policy.spec, policy.spec.reward
     # A decision in its window has taught its scope the default: that must not be dropped before the answer is in.
     idle = "" if spec.idle_s is None else _ms(max(spec.idle_s, reward.window_s) + IDLE_GRACE_S)
     half_life = "" if spec.half_life_s is None else repr(spec.half_life_s * 1e6)
     default = "" if reward.default is None else repr(float(reward.default))
     learning = (spec.name, policy.namespace, half_life, default, spec.max_arms, idle)
-    return _Rules(learning, _us(reward.window_s), _ms(reward.window_s + reward.late_grace_s))
+    return Rules(learning, _us(reward.window_s), _ms(reward.window_s + reward.late_grace_s))
 
 
 def _refused(answer: Any) -> Exception | None:

@@ -20,7 +20,7 @@ from serving.transport import encode, parse, render
 from serving.transport.admission import CALLER, Admission, forbidden
 from serving.transport.calls import Calls
 from serving.transport.gather import Gatherer
-from serving.transport.replies import Replies
+from serving.transport.replies import PeerGone, Replies
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -97,6 +97,8 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
                         await replies.take_place()
                         self._score_one(item, replies, context)
                 replies.complete()
+        except* PeerGone:
+            malformed = None
         finally:
             replies.abandon()
             self._scores.left()

@@ -8,6 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
+class PeerGone(Exception):
+    """Whom a reply is for has left: there is nobody to tell anything."""
+
+
 class Replies:
     """Written one after the other, by one task, in the order in which they come to be known.
 
@@ -53,10 +57,17 @@ class Replies:
             answer.cancel()
 
     async def write(self) -> None:
-        """Write replies until no more requests come and every one that took a place has its reply."""
+        """Write replies until no more requests come and every one that took a place has its reply.
+
+        Raises:
+            PeerGone.
+        """
         while True:
             while self._known:
-                await self._send(self._known.popleft())
+                try:
+                    await self._send(self._known.popleft())
+                except Exception as error:  # gRPC's own has no public name
+                    raise PeerGone from error
                 self._room += 1
                 _wake(self._reader)
             if self._complete and self._room == self._width:

@@ -14,7 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1.bandit_pb2_grpc import BanditServiceStub
 
@@ -35,12 +38,15 @@ with up(UpSettings(Path(sys.argv[1]), server={"port": 0}, feature_repo=Path(sys.
 """`ooml up` on another feature repository: data folder, repository."""
 WITHIN_S = 5.0
 """How soon a running server follows what `feast apply` changed."""
+MOVED_WITHIN_S = 10.0
+"""How soon an event is in the table, though what moves it has to be started."""
 
 
 class Running:
     """A server brought up on a copy of the feature repository."""
 
-    def __init__(self, address: str, redis_url: str, repo: Path, data: Path, log: Path) -> None:
+    def __init__(self, pid: int, address: str, redis_url: str, repo: Path, data: Path, log: Path) -> None:
+        self.pid = pid
         self.grpc = address
         self.repo, self.data, self._log = repo, data, log
         self.environment = {**os.environ, **feast_environment(data, redis_url)}
@@ -84,7 +90,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         try:
             assert process.stdout is not None
             address, redis_url = process.stdout.readline().split()
-            yield Running(address, redis_url, repo, root / "data", log)
+            yield Running(process.pid, address, redis_url, repo, root / "data", log)
         finally:
             process.terminate()
 
@@ -120,6 +126,28 @@ def test_the_readme_s_first_decision_without_code(running: Running) -> None:
     decision = curl("BanditService/Score")
     assert decision["candidateId"] in ("write", "call")
     assert curl("BanditService/Reward", str(decision["decisionId"])) == {"status": "REWARD_STATUS_APPLIED", "value": 1}
+
+
+def test_every_decision_is_kept_in_the_event_table_though_broker_and_relay_are_killed(running: Running) -> None:
+    def kept_of(decision: str) -> int:
+        with suppress(TableNotFoundError):
+            rows = DeltaTable(str(running.data / "events")).to_pyarrow_table(columns=["kind", "decision_id"]).to_pylist()
+            return int(rows.count({"kind": "decision", "decision_id": decision}))
+        return 0
+
+    before = running.score("tips", task_id="user-00-task-00").decision_id
+    eventually("it is kept", lambda: kept_of(before) == 1, time.monotonic() + MOVED_WITHIN_S)
+    killed = []
+    for child in psutil.Process(running.pid).children():
+        words = child.cmdline() or [""]
+        if words[-1] == "relay" or words[0].endswith("/nats-server"):
+            child.kill()
+            killed.append(child)
+    assert len(killed) == 2
+    psutil.wait_procs(killed)  # a relay that is still dying would be given the next entry, and another waits a minute for it
+    after = running.score("tips", task_id="user-00-task-00").decision_id
+    eventually("the next one is kept", lambda: kept_of(after) == 1, time.monotonic() + MOVED_WITHIN_S)
+    assert kept_of(before) == 1
 
 
 @pytest.mark.slow

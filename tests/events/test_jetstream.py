@@ -8,7 +8,10 @@ import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import nats as nats_py
 import pytest
@@ -21,6 +24,7 @@ from events.subjects import ALL, DEAD_LETTERS
 from tests.events.buses import AGAIN_S, came, fetched, jetstream, message, messages
 
 TIMEOUT_S = 1.0
+T = TypeVar("T")
 
 
 async def publish_as_others_do(server: EmbeddedNats, subject: str, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -48,6 +52,38 @@ async def test_what_was_acknowledged_is_there_after_the_broker_was_killed_and_it
         numbers = came(await fetched(subscription, 70))
     # The broker may have forgotten what was done, never what was published.
     assert numbers[-70:] == list(range(40, 110)) or numbers == list(range(70))
+
+
+async def test_everything_is_read_by_one_who_fetches_while_it_keeps_though_the_broker_is_killed_again_and_again(nats: EmbeddedNats) -> None:
+    total, kept = 6_000, set[int]()
+
+    async def insist(call: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            with suppress(BusUnavailable):
+                return await call()
+
+    async def publish(bus: JetStreamBus) -> None:
+        for first in range(0, total, 100):
+            await insist(lambda first=first: bus.publish(messages(range(first, first + 100))))  # type: ignore[misc]
+
+    async with jetstream(nats, again_after_s=60.0) as writing, jetstream(nats, again_after_s=60.0) as reading:
+        subscription = await reading.subscribe("reader", [ALL])
+        publishing = asyncio.create_task(publish(writing))
+        gathering = asyncio.create_task(insist(lambda: subscription.fetch(200, 0.1)))
+        kill_at = [1_000, 2_000, 4_000]
+        while len(kept) < total or await insist(lambda: reading.backlog("reader")) != 0:
+            deliveries = await gathering
+            gathering = asyncio.create_task(insist(lambda: subscription.fetch(200, 0.1)))
+            kept.update(came(deliveries))
+            if kill_at and len(kept) > kill_at[0]:
+                kill_at.pop(0)
+                nats.kill()
+                nats.start()
+            await insist(partial(subscription.done, deliveries))
+        gathering.cancel()
+        await publishing
+    assert kept == set(range(total))
+    assert kill_at == []
 
 
 async def test_readers_and_writers_go_on_when_a_killed_broker_is_back(nats: EmbeddedNats) -> None:
@@ -190,6 +226,20 @@ async def test_two_who_read_under_one_name_lose_nothing(nats: EmbeddedNats, done
         assert await one.backlog("reader") == 0
 
 
+async def test_a_reader_from_whom_another_took_messages_begins_again(nats: EmbeddedNats) -> None:
+    async with jetstream(nats, again_after_s=60.0) as one, jetstream(nats, again_after_s=60.0) as two:
+        await one.publish(messages(range(20)))
+        paused = await one.subscribe("reader", [ALL])
+        await fetched(paused, 5)
+        subscription = await two.subscribe("reader", [ALL])
+        await subscription.done(await fetched(subscription, 5))
+        assert came(await fetched(paused, 5)) == [5, 6, 7, 8, 9]  # it knows nothing of the other, and dies
+        rest = await fetched(subscription, 15)
+        assert came(rest) == list(range(5, 20))
+        await subscription.done(rest)
+        assert await two.backlog("reader") == 0
+
+
 async def test_a_message_the_broker_takes_at_no_time_stops_no_other(tmp_path: Path) -> None:
     with EmbeddedNats(tmp_path) as server:
         async with jetstream(server) as bus:
@@ -235,7 +285,7 @@ async def test_wrong_credentials_are_told_as_such(tmp_path: Path) -> None:
         with pytest.raises(BusUnavailable, match="Authorization Violation") as error:
             await wrong.publish([message(1)])
         assert "wrong" not in str(error.value)
-        async with JetStreamBus([f"nats://me:right@{address}"], address) as right:
+        async with JetStreamBus([f"nats://me:right@{address}"], address) as right:  # pragma: allowlist secret
             await right.publish([message(1)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from events.bus import BusUnavailable, Message, MessageTooLarge
 from events.direct import DirectSource
 from events.memory import MemoryBus
 from events.outbox import Outbox
+from events.packed import read
 from events.reading import EntryReader
 from events.relay import Relay
 from events.sink import NAME, Sink, _batch
@@ -127,7 +129,7 @@ async def test_what_the_bus_forgot_is_published_again(here: World) -> None:
     sink = await here.sink()
     relay = here.relay(again_s=0)
     entries = await here.outbox.take_again(0)
-    await relay._publish(entries)
+    await relay._publish(await relay._told_by(entries))
     await sink.step()
     assert here.kinds() == LIVED
     assert await here.waiting() == 0
@@ -368,3 +370,28 @@ async def test_a_bus_that_is_away_is_waited_for_with_what_was_taken(here: World,
     assert [await relay.move(0), await relay.move(0)] == [3, 1]
     await sink.step()
     assert here.kinds() == LIVED + Counter(decision=1, evidence=1)
+
+
+async def test_a_relay_reads_on_while_the_bus_writes_and_publishes_in_order(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish, slow = here.bus.publish, asyncio.Event()
+
+    async def slowly(messages: Sequence[Message]) -> None:
+        await slow.wait()
+        await publish(messages)
+
+    monkeypatch.setattr(here.bus, "publish", slowly)
+    relay = here.relay()
+    for scope in ("u", "v"):
+        await here.store.open(P, scope=scope)
+    running = asyncio.create_task(relay.run())
+    while len(await here.outbox.take_again(0.0)) < 2:
+        pass
+    await here.store.open(P, scope="w")
+    while len(await here.outbox.take_again(0.0)) < 3:  # it was taken, though nothing is published yet
+        pass
+    assert here.bus.kept == []
+    slow.set()
+    while relay.published < 6:  # noqa: ASYNC110  it tells nobody
+        await asyncio.sleep(0)
+    running.cancel()
+    assert [read(message.body).WhichOneof("kind") for message in here.bus.kept] == ["decision_made", "evidence_added"] * 3

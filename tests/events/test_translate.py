@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from ooml.bandit.v1 import bandit_pb2 as bandit
 from ooml.bandit.v1 import events_pb2 as pb
@@ -58,6 +59,7 @@ def rewarded(status: RewardStatus = RewardStatus.APPLIED, occurred_at: float | N
 def test_a_decision_tells_its_whole_slate_and_what_it_was_made_from() -> None:
     request = bandit.ScoreRequest(
         request_id="r1",
+        utc_offset=Duration(seconds=-3600),
         entities={"user_id": "u"},
         candidates=[
             bandit.Candidate(id="c0", entities={"task_id": "t0"}),
@@ -97,6 +99,7 @@ def test_a_decision_tells_its_whole_slate_and_what_it_was_made_from() -> None:
         generation=2,
         body_hash=b"hash",
         request_id="r1",
+        utc_offset=Duration(seconds=-3600),
     )
     assert times[0] == 10.5  # the first feature of the first candidate is the only one with a row behind it
     assert np.isnan(times[1:]).tolist() == [True, True, True]
@@ -107,6 +110,7 @@ def test_a_deferred_decision_has_no_deadline_and_one_of_unknown_inputs_no_entiti
     assert event.decision_made.deferred
     assert not event.decision_made.HasField("reward_deadline")
     assert not event.decision_made.entities
+    assert not event.decision_made.HasField("utc_offset")
     assert not event.decision_made.feature_times
 
 

@@ -66,7 +66,8 @@ class Repo:
 
     def objects(self) -> Iterator[Any]:
         own = self.definitions
-        yield from (own.user, own.task, own.image, own.tasks, own.user_activity, own.digits, own.tips_request, own.tips_v1, own.digits_v1)
+        yield from (own.user, own.task, own.image, own.decision)
+        yield from (own.tasks, own.user_activity, own.digits, own.outcomes, own.tips_request, own.tips_v1, own.digits_v1)
         yield from self.extra
 
 

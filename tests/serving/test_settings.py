@@ -129,11 +129,6 @@ def test_whoever_is_reachable_from_elsewhere_is_in_production_unless_told(host: 
     assert load(host=host, mode=mode).production is production
 
 
-def test_an_outbox_that_is_drained_may_lag_further_than_one_that_nobody_reads() -> None:
-    assert [load(event_sink=sink).outbox_entries for sink in ("none", "drained")] == [256, 65_536]
-    assert [load(event_sink=sink, outbox_limit=99).outbox_entries for sink in ("none", "drained")] == [99, 99]
-
-
 @pytest.mark.parametrize(
     ("host", "auth", "asked"),
     [
@@ -163,6 +158,11 @@ def test_tokens_are_set_up_entirely_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"OOML_JWT_JWKS_FILE: .*must look like") as refused:
         load(**given)
     assert "hunter2" not in str(refused.value)
+
+
+def test_an_outbox_that_is_drained_may_lag_further_than_one_that_nobody_reads() -> None:
+    assert [load(event_sink=sink).outbox_entries for sink in ("none", "drained")] == [256, 65_536]
+    assert [load(event_sink=sink, outbox_limit=99).outbox_entries for sink in ("none", "drained")] == [99, 99]
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from serving.transport.replies import Replies
+from serving.transport.replies import PeerGone, Replies
 
 WIDTH = 2
 
@@ -117,5 +117,5 @@ async def test_a_peer_that_cannot_be_written_to_ends_the_writing(peer: Peer) -> 
     replies = Replies(gone, WIDTH)
     await replies.take_place()
     replies.put(b"a")
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(PeerGone):
         await replies.write()

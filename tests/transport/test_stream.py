@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from ooml.bandit.v1 import bandit_pb2 as pb
+from structlog.testing import capture_logs
 
 from serving.ports import Unavailable
 from serving.transport.bandit_servicer import STREAM_WIDTH
@@ -128,3 +129,16 @@ async def _read(call: Any) -> pb.ScoreStreamResponse:
     reply = await call.read()
     assert isinstance(reply, pb.ScoreStreamResponse)
     return reply
+
+
+async def test_a_caller_who_leaves_while_replies_are_written_is_no_mistake_of_ours(here: World) -> None:
+    """What gRPC says then has no name of its own: the log must not take it for an error of the server's."""
+    with capture_logs() as lines:
+        for _ in range(30):
+            call = here.bandit.ScoreStream()
+            for k in range(STREAM_WIDTH):
+                await call.write(item(k))
+            await _read(call)
+            call.cancel()
+        await here.decide()
+    assert [line for line in lines if line["log_level"] == "error"] == []

@@ -11,6 +11,7 @@ package banditv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -319,7 +320,9 @@ type DecisionMade struct {
 	// Hash of the request, by which a repeated request_id is told from a reused one; empty without a request_id.
 	BodyHash []byte `protobuf:"bytes,31,opt,name=body_hash,json=bodyHash,proto3" json:"body_hash,omitempty"`
 	// The request's own name; empty without one.
-	RequestId     string `protobuf:"bytes,32,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,32,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The person's local time minus UTC, as the request gave it; absent when it did not.
+	UtcOffset     *durationpb.Duration `protobuf:"bytes,33,opt,name=utc_offset,json=utcOffset,proto3" json:"utc_offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -576,6 +579,13 @@ func (x *DecisionMade) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *DecisionMade) GetUtcOffset() *durationpb.Duration {
+	if x != nil {
+		return x.UtcOffset
+	}
+	return nil
 }
 
 // A deferred decision's window opened.
@@ -1255,7 +1265,7 @@ var File_ooml_bandit_v1_events_proto protoreflect.FileDescriptor
 
 const file_ooml_bandit_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1booml/bandit/v1/events.proto\x12\x0eooml.bandit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1booml/bandit/v1/bandit.proto\"\xd7\x05\n" +
+	"\x1booml/bandit/v1/events.proto\x12\x0eooml.bandit.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1booml/bandit/v1/bandit.proto\"\xd7\x05\n" +
 	"\x05Event\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +
@@ -1272,7 +1282,7 @@ const file_ooml_bandit_v1_events_proto_rawDesc = "" +
 	"\x0edecisions_shed\x18\v \x01(\v2\x1d.ooml.bandit.v1.DecisionsShedH\x00R\rdecisionsShed\x12=\n" +
 	"\vtask_synced\x18\f \x01(\v2\x1a.ooml.bandit.v1.TaskSyncedH\x00R\n" +
 	"taskSyncedB\x06\n" +
-	"\x04kind\"\xb8\t\n" +
+	"\x04kind\"\xf2\t\n" +
 	"\fDecisionMade\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x16\n" +
@@ -1315,7 +1325,9 @@ const file_ooml_bandit_v1_events_proto_rawDesc = "" +
 	"generation\x12\x1b\n" +
 	"\tbody_hash\x18\x1f \x01(\fR\bbodyHash\x12\x1d\n" +
 	"\n" +
-	"request_id\x18  \x01(\tR\trequestId\x1a;\n" +
+	"request_id\x18  \x01(\tR\trequestId\x128\n" +
+	"\n" +
+	"utc_offset\x18! \x01(\v2\x19.google.protobuf.DurationR\tutcOffset\x1a;\n" +
 	"\rEntitiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x01\n" +
@@ -1415,7 +1427,8 @@ var file_ooml_bandit_v1_events_proto_goTypes = []any{
 	(*TaskSynced)(nil),            // 8: ooml.bandit.v1.TaskSynced
 	nil,                           // 9: ooml.bandit.v1.DecisionMade.EntitiesEntry
 	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(RewardStatus)(0),             // 11: ooml.bandit.v1.RewardStatus
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(RewardStatus)(0),             // 12: ooml.bandit.v1.RewardStatus
 }
 var file_ooml_bandit_v1_events_proto_depIdxs = []int32{
 	10, // 0: ooml.bandit.v1.Event.recorded_at:type_name -> google.protobuf.Timestamp
@@ -1431,20 +1444,21 @@ var file_ooml_bandit_v1_events_proto_depIdxs = []int32{
 	10, // 10: ooml.bandit.v1.DecisionMade.reward_deadline:type_name -> google.protobuf.Timestamp
 	10, // 11: ooml.bandit.v1.DecisionMade.decided_at:type_name -> google.protobuf.Timestamp
 	9,  // 12: ooml.bandit.v1.DecisionMade.entities:type_name -> ooml.bandit.v1.DecisionMade.EntitiesEntry
-	10, // 13: ooml.bandit.v1.DecisionActivated.reward_deadline:type_name -> google.protobuf.Timestamp
-	11, // 14: ooml.bandit.v1.RewardReceived.status:type_name -> ooml.bandit.v1.RewardStatus
-	10, // 15: ooml.bandit.v1.RewardReceived.occurred_at:type_name -> google.protobuf.Timestamp
-	10, // 16: ooml.bandit.v1.EvidenceAdded.decided_at:type_name -> google.protobuf.Timestamp
-	10, // 17: ooml.bandit.v1.EvidenceAdded.occurred_at:type_name -> google.protobuf.Timestamp
-	10, // 18: ooml.bandit.v1.TaskSynced.created_at:type_name -> google.protobuf.Timestamp
-	10, // 19: ooml.bandit.v1.TaskSynced.due_at:type_name -> google.protobuf.Timestamp
-	10, // 20: ooml.bandit.v1.TaskSynced.completed_at:type_name -> google.protobuf.Timestamp
-	10, // 21: ooml.bandit.v1.TaskSynced.synced_at:type_name -> google.protobuf.Timestamp
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	11, // 13: ooml.bandit.v1.DecisionMade.utc_offset:type_name -> google.protobuf.Duration
+	10, // 14: ooml.bandit.v1.DecisionActivated.reward_deadline:type_name -> google.protobuf.Timestamp
+	12, // 15: ooml.bandit.v1.RewardReceived.status:type_name -> ooml.bandit.v1.RewardStatus
+	10, // 16: ooml.bandit.v1.RewardReceived.occurred_at:type_name -> google.protobuf.Timestamp
+	10, // 17: ooml.bandit.v1.EvidenceAdded.decided_at:type_name -> google.protobuf.Timestamp
+	10, // 18: ooml.bandit.v1.EvidenceAdded.occurred_at:type_name -> google.protobuf.Timestamp
+	10, // 19: ooml.bandit.v1.TaskSynced.created_at:type_name -> google.protobuf.Timestamp
+	10, // 20: ooml.bandit.v1.TaskSynced.due_at:type_name -> google.protobuf.Timestamp
+	10, // 21: ooml.bandit.v1.TaskSynced.completed_at:type_name -> google.protobuf.Timestamp
+	10, // 22: ooml.bandit.v1.TaskSynced.synced_at:type_name -> google.protobuf.Timestamp
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_ooml_bandit_v1_events_proto_init() }

@@ -5,6 +5,7 @@ What happened, for whoever learns from it later: the log from which all evidence
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -171,6 +172,7 @@ class DecisionMade(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     BODY_HASH_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UTC_OFFSET_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Names the decision."""
     policy: _builtins.str
@@ -263,6 +265,10 @@ class DecisionMade(_message.Message):
     def candidate_entity_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """K × names: their values; empty where a candidate has none."""
 
+    @_builtins.property
+    def utc_offset(self) -> _duration_pb2.Duration:
+        """The person's local time minus UTC, as the request gave it; absent when it did not."""
+
     def __init__(
         self,
         *,
@@ -298,10 +304,11 @@ class DecisionMade(_message.Message):
         generation: _builtins.int = ...,
         body_hash: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
+        utc_offset: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "request_time", b"request_time", "reward_deadline", b"reward_deadline"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "request_time", b"request_time", "reward_deadline", b"reward_deadline", "utc_offset", b"utc_offset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "body_hash", b"body_hash", "candidate_entity_names", b"candidate_entity_names", "candidate_entity_values", b"candidate_entity_values", "candidate_ids", b"candidate_ids", "chosen", b"chosen", "decided_at", b"decided_at", "decision_id", b"decision_id", "deferred", b"deferred", "dimension", b"dimension", "entities", b"entities", "experiment", b"experiment", "feature_status", b"feature_status", "feature_times", b"feature_times", "generation", b"generation", "means", b"means", "namespace", b"namespace", "policy", b"policy", "policy_version", b"policy_version", "prior_version", b"prior_version", "propensities", b"propensities", "propensity", b"propensity", "request_id", b"request_id", "request_time", b"request_time", "reward_deadline", b"reward_deadline", "scope", b"scope", "scores", b"scores", "seed", b"seed", "served", b"served", "uncertainties", b"uncertainties", "variant", b"variant", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "body_hash", b"body_hash", "candidate_entity_names", b"candidate_entity_names", "candidate_entity_values", b"candidate_entity_values", "candidate_ids", b"candidate_ids", "chosen", b"chosen", "decided_at", b"decided_at", "decision_id", b"decision_id", "deferred", b"deferred", "dimension", b"dimension", "entities", b"entities", "experiment", b"experiment", "feature_status", b"feature_status", "feature_times", b"feature_times", "generation", b"generation", "means", b"means", "namespace", b"namespace", "policy", b"policy", "policy_version", b"policy_version", "prior_version", b"prior_version", "propensities", b"propensities", "propensity", b"propensity", "request_id", b"request_id", "request_time", b"request_time", "reward_deadline", b"reward_deadline", "scope", b"scope", "scores", b"scores", "seed", b"seed", "served", b"served", "uncertainties", b"uncertainties", "utc_offset", b"utc_offset", "variant", b"variant", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
