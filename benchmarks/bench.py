@@ -25,7 +25,7 @@ from benchmarks import generators, servers
 from benchmarks.docs import write as write_docs
 from benchmarks.load import BenchmarkError
 from benchmarks.machine import machine, versions
-from benchmarks.measures import against, batches, candidates, cluster, crowd, floor, latency, reading, startup, wide, workers
+from benchmarks.measures import against, batches, candidates, cluster, crowd, events, floor, latency, reading, startup, wide, workers
 from benchmarks.rows import Row
 from benchmarks.site import Site
 from benchmarks.sizes import FULL, QUICK, TINY, Sizes
@@ -44,6 +44,7 @@ MEASURES: Mapping[str, Callable[[Site], list[Row]]] = {
     "cluster": cluster.measure,
     "workers": workers.measure,
     "startup": startup.measure,
+    "events": events.measure,
 }
 QUICK_MEASURES = ("floor",)
 WIDTH = 200

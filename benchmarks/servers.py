@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from ooml.bandit.v1 import bandit_pb2_grpc
 
 from benchmarks.load import BenchmarkError
 from cli.embedded import EmbeddedServer, bundled_server
+from cli.event_processes import OomlProcess
+from cli.kept import Kept
 
 ROOT = Path(__file__).parent.parent
 SETTINGS: Mapping[str, object] = {"host": "127.0.0.1", "port": 0, "workers": 1, "access_log": "off", "max_in_flight": 4096}
@@ -55,7 +57,7 @@ def store(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[E
 def up(redis: EmbeddedServer, folder: Path, seed: int) -> Iterator[Server]:
     """`ooml up` on a Redis: the feature repository applied and materialised with the data of the folder, `policy_repo` live."""
     given = {**SETTINGS, "redis_url": redis.url, "seed": seed}
-    with _ooml(["up", "--data-dir", str(folder)], given, folder / "up.log") as (process, address):
+    with _ooml(["up", "--no-events", "--data-dir", str(folder)], given, folder / "up.log") as (process, address):
         yield Server(address, _workers(process, 1), _processes(redis))
 
 
@@ -149,6 +151,28 @@ def apply(policies: Path, redis_url: str) -> None:
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         raise BenchmarkError(f"`ooml apply` failed:\n{ran.stderr}")
+
+
+@contextmanager
+def event_processes(redis_url: str, nats_url: str, folder: Path) -> Iterator[None]:
+    """`ooml relay` and `ooml sink`, at work on a Redis, with a table in the folder."""
+    folder.mkdir()
+    given = {"OOML_REDIS_URL": redis_url, "OOML_NATS_URL": nats_url, "OOML_EVENT_TABLE": str(folder / "events")}
+    with ExitStack() as stack:
+        for command in ("sink", "relay"):
+            stack.enter_context(Kept(command, OomlProcess(command, folder / f"{command}.log", given)))
+        yield
+
+
+def command(name: str, table: str, redis_url: str) -> None:
+    """`ooml audit` or `ooml rebuild`.
+
+    Raises:
+        BenchmarkError: it failed, or found what it should not.
+    """
+    ran = subprocess.run([*_OOML, name, "--table", table, "--redis-url", redis_url], cwd=ROOT, capture_output=True, text=True, check=False)
+    if ran.returncode != 0:
+        raise BenchmarkError(f"`ooml {name}` failed:\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
 
 
 def wait_scoring(server: Server, request: pb.ScoreRequest) -> None:

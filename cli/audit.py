@@ -39,12 +39,13 @@ def audit(table: Table = None, redis_url: Redis = None) -> None:
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     settings = settings_or_fail(err, event_table=table, redis_url=redis_url)
     with progress(err) as stage:
-        report = asyncio.run(_audit(settings, stage, err))
+        report = asyncio.run(look(settings, stage, err))
     show(out, report)
     raise typer.Exit(0 if report.agrees else 1)
 
 
-async def _audit(settings: EventSettings, stage: Stage, err: Console) -> Report:
+async def look(settings: EventSettings, stage: Stage, err: Console) -> Report:
+    """What an audit finds; where it cannot look, the command ends."""
     from events.audit import Auditor
     from events.table import TableUnavailable
     from serving.ports import Unavailable
@@ -69,9 +70,9 @@ def show(out: Console, report: Report) -> None:
         out.print(line, style="dim", markup=False, soft_wrap=True)
     numbers = f"{report.decisions:,} decisions, {report.rewards:,} rewards, {report.arms:,} arms of {report.scopes:,} scopes"
     if report.agrees:
-        out.print(f"the log and Redis agree: {numbers}", style="bold green", markup=False)
+        out.print(f"the log and Redis agree: {numbers}", style="bold green", markup=False, soft_wrap=True)
     else:
-        out.print(f"the log and Redis do not agree: {numbers}", style="bold red", markup=False)
+        out.print(f"the log and Redis do not agree: {numbers}", style="bold red", markup=False, soft_wrap=True)
 
 
 def _findings(report: Report) -> Iterator[str]:

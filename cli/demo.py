@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cli.demo_stats import Claim
     from cli.demo_world import World
     from cli.up import Up
+    from events.audit import Report
     from policies.types import Floats
 
 PATIENCE_S = 5.0
@@ -59,10 +60,13 @@ def demo(
     at the same moments. `tips` cannot see that the hour matters, `tips_hours` can, `tips_greedy` can too but explores by chance, and
     `tips_uniform` learns nothing.
 
-    Redis, the features and the server are the demo's own, on free ports and in a temporary folder; whatever OOML_* variables say is for
-    other servers. Ctrl-C ends it all. Only the picture stays.
+    Every event of it goes through NATS into a Delta Lake table; in the end what Redis has learned is worked out again from that log.
 
-    Exit code: 0 if `tips_hours` beats `tips` and both beat `tips_uniform`, each by a 95 % interval above zero; else 1.
+    Redis, NATS, the features and the server are the demo's own, on free ports and in a temporary folder; whatever OOML_* variables say is
+    for other servers. Ctrl-C ends it all. Only the picture stays.
+
+    Exit code: 0 if `tips_hours` beats `tips` and both beat `tips_uniform`, each by a 95 % interval above zero, and the log and Redis agree;
+    else 1.
 
     **Examples**
 
@@ -93,7 +97,8 @@ def demo(
 
 
 def run(seed: int, quick: bool, plot: Path, console: Console, interrupt: Interrupt) -> bool:
-    """Play, report and draw; whether every claim holds."""
+    """Play, report, draw and audit; whether every claim holds."""
+    from cli.audit import show
     from cli.demo_people import best_rewards
     from cli.demo_plot import save
     from cli.demo_stats import claims
@@ -104,11 +109,13 @@ def run(seed: int, quick: bool, plot: Path, console: Console, interrupt: Interru
     world = draw_world(seed, QUICK if quick else FULL)
     with brought_up(world, seed, console) as server:
         results = interrupt.run(lambda: play(server.grpc, world, console))
+        audited = interrupt.run(lambda: audit(server, console))
     best, shown = best_rewards(world.probabilities), claims(results.rewards)
     save(plot, results.rewards, best, results.right)
     report(console, results, float(best.mean()), shown)
     console.print(f"Picture: {plot}. All in {time.monotonic() - began:.0f} s.")
-    return all(claim.holds for claim in shown)
+    show(console, audited)
+    return audited.agrees and all(claim.holds for claim in shown)
 
 
 @contextmanager
@@ -134,7 +141,9 @@ def brought_up(world: World, seed: int, console: Console) -> Iterator[Up]:
             with ExitStack() as stack:
                 with console.status("Bringing up Redis, features, policies and the server ..."):
                     server = stack.enter_context(up(settings))
-                console.print(f"Serving on {server.grpc}, evidence in Redis on {server.redis}; up in {server.took_s:.0f} s.")
+                console.print(
+                    f"Serving on {server.grpc}, evidence in Redis on {server.redis}, events on NATS; up in {server.took_s:.0f} s."
+                )
                 yield server
         except Exception:
             log.seek(0)
@@ -162,6 +171,16 @@ async def play(address: str, world: World, console: Console) -> Results:
             progress.start_task(tips)
             rewards = await serve_people(tipster, world.people, world.moments, world.probabilities, lambda: progress.advance(tips))
     return Results(right, rewards, {"digits": reader.durations_s, "tips": tipster.durations_s})
+
+
+async def audit(server: Up, console: Console) -> Report:
+    """Hold what was learned against the log, as `ooml audit` does."""
+    from cli.audit import look, progress, settings_or_fail
+
+    assert server.events is not None  # noqa: S101  the demo brings up what keeps events
+    settings = settings_or_fail(console, event_table=server.events.table, redis_url=server.redis_url)
+    with progress(console) as stage:
+        return await look(settings, stage, console)
 
 
 def report(console: Console, results: Results, best: float, shown: tuple[Claim, ...]) -> None:

@@ -8,6 +8,7 @@ next look, a mistake does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from events.differences import Difference, differences
 from events.gaps import COLUMNS as OF_GAPS
 from events.gaps import Gap, Sequences
 from events.held import Held, evidence_of, held, still_open
-from events.log import Advance, Log, read
+from events.log import Advance, Erased, Log, read
 from events.outbox import Look, Outbox
 from events.reading import EntryReader
 from events.recompute import TAUGHT, Ends, Recount, recount
@@ -31,6 +32,7 @@ from serving.redis.keys import keys_of
 from serving.redis.published import load
 from serving.versions import Published
 
+ATTEMPTS = 10
 LOOKS = 3
 """How often a difference is seen before it is one."""
 
@@ -97,11 +99,17 @@ class Auditor:
         self._unreadable: dict[str, None] = {}
 
     async def run(self) -> Report:
-        """Look at everything.
+        """Look at everything; and once more, should somebody be erased meanwhile.
 
         Raises:
             Unavailable, TableUnavailable, ValueError.
         """
+        for _ in range(ATTEMPTS - 1):
+            with suppress(Erased):
+                return await self._run()
+        return await self._run()
+
+    async def _run(self) -> Report:
         self._policies = by_namespace(await load(self._client))
         found = await held(self._client, self._stage("reading Redis", None))
         look, log = await self._log()

@@ -48,6 +48,18 @@ class Origin(NamedTuple):
     parts: int
 
 
+class Standing(NamedTuple):
+    """Where a subscription stands among the messages of its bus, which numbers them in the order in which they were kept.
+
+    Args:
+        done: all up to this number are done.
+        last: number of the last one there is for it; lower than it was, where the bus has forgotten what it kept.
+    """
+
+    done: int
+    last: int
+
+
 class Bus(Protocol):
     """Keeps events in order for those who subscribe. At least once: whoever subscribes may get a message again."""
 
@@ -71,6 +83,13 @@ class Bus(Protocol):
 
     async def backlog(self, name: str) -> int | None:
         """Messages that the subscription of that name has not said to be done; None: nobody has subscribed under it.
+
+        Raises:
+            BusUnavailable.
+        """
+
+    async def standing(self, name: str) -> Standing | None:
+        """Of the subscription of that name; None: nobody has subscribed under it.
 
         Raises:
             BusUnavailable.

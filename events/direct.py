@@ -16,13 +16,15 @@ class DirectSource:
     """`events.sink.Source` over the outbox. The sink drops what it has kept, so there is nothing to be done when it is.
 
     Args:
-        again_s: after so long, what was taken by a sink that died comes again.
+        again_s: after so long, what was taken and not dropped comes again. What was taken before this source was made, by a sink that must
+            be dead by now, comes at once.
     """
 
     def __init__(self, outbox: Outbox, entries: EntryReader, again_s: float = AGAIN_S) -> None:
         self._outbox = outbox
         self._entries = entries
         self._again_s = again_s
+        self._began = asyncio.get_running_loop().time()
         self._look_at = 0.0
 
     async def fetch(self, most: int, wait_s: float) -> list[Delivery]:
@@ -41,7 +43,7 @@ class DirectSource:
         now = asyncio.get_running_loop().time()
         if now < self._look_at:
             return []
-        found = await self._outbox.take_again(self._again_s)
+        found = await self._outbox.take_again(min(self._again_s, now - self._began))
         if not found:
             self._look_at = now + self._again_s / 4
         return found

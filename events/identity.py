@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import Any
 
 from ooml.bandit.v1 import events_pb2 as pb
 
 ID_BYTES = 16
+_size = struct.Struct("<I").pack
 
 
 def identity(event: pb.Event) -> bytes:
@@ -20,28 +22,28 @@ def identity(event: pb.Event) -> bytes:
         ValueError: it is of no kind that this version knows.
     """
     kind = event.WhichOneof("kind")
-    said = getattr(event, kind) if kind else None
+    said: Any = getattr(event, kind) if kind else None
     parts: tuple[str, ...]
-    match said:
-        case pb.DecisionMade() | pb.DecisionActivated():
+    match kind:
+        case "decision_made" | "decision_activated":
             parts = (said.decision_id,)
-        case pb.RewardReceived():
+        case "reward_received":
             parts = (said.decision_id, said.reward_id, str(said.status))
-        case pb.EvidenceAdded():
+        case "evidence_added":
             caused = "reward" if said.HasField("reward_value") else "default"
             parts = (said.decision_id, said.reward_id, caused)
-        case pb.ScopeForgotten():
+        case "scope_forgotten":
             parts = (said.policy, said.scope, str(said.generation))
-        case pb.ScopeDropped():
+        case "scope_dropped":
             parts = (said.namespace, said.scope, _time(event))
-        case pb.DecisionsShed():
+        case "decisions_shed":
             parts = (str(event.shard), event.epoch, str(event.sequence))
-        case pb.TaskSynced():
+        case "task_synced":
             parts = (said.user_id, said.source, said.task_id, str(said.synced_at.ToNanoseconds()))
         case _:
             raise ValueError(f"an event of kind {kind!r}")
     # Each part behind its length: ("ab", "c") is not ("a", "bc").
-    text = b"".join(struct.pack("<I", len(part)) + part for part in (word.encode() for word in (str(kind), *parts)))
+    text = b"".join([_size(len(part)) + part for part in [word.encode() for word in (str(kind), *parts)]])
     return hashlib.blake2b(text, digest_size=ID_BYTES).digest()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Self
 
-from nats.js.api import AckPolicy, ConsumerConfig, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from events.bus import BusUnavailable, Message, MessageTooLarge
+from events.bus import BusUnavailable, Message, MessageTooLarge, Standing
 from events.jetstream_link import FAILURES, Link
 from events.jetstream_subscription import JetStreamSubscription
 from events.subjects import ALL, DEAD_LETTERS, covers
@@ -86,13 +86,24 @@ class JetStreamBus:
 
     async def backlog(self, name: str) -> int | None:
         """See `Bus`."""
+        info = await self._info(name)
+        return None if info is None else int((info.num_pending or 0) + (info.num_ack_pending or 0))
+
+    async def standing(self, name: str) -> Standing | None:
+        """See `Bus`."""
+        info = await self._info(name)
+        if info is None or info.ack_floor is None or info.delivered is None:
+            return None
+        last = info.delivered.stream_seq + (info.num_pending or 0)
+        return Standing(info.ack_floor.stream_seq if info.num_ack_pending else info.delivered.stream_seq, last)
+
+    async def _info(self, name: str) -> ConsumerInfo | None:
+        """What the broker knows of a consumer."""
         async with self.linked() as link:
             for stream in STREAMS:
-                try:
-                    info = await link.answer(link.jetstream.consumer_info(stream, name))
-                except NotFoundError:
-                    continue
-                return int((info.num_pending or 0) + (info.num_ack_pending or 0))
+                with suppress(NotFoundError):
+                    info: ConsumerInfo = await link.answer(link.jetstream.consumer_info(stream, name))
+                    return info
         return None
 
     @asynccontextmanager

@@ -23,6 +23,18 @@ def words_of(ids: Sequence[bytes]) -> Words:
     return np.frombuffer(b"".join(ids), ">u8").astype(np.uint64).reshape(len(ids), ID_BYTES // 8)
 
 
+def firsts(ids: Words) -> NDArray[np.bool_]:
+    """(n,) whether no id before it is the same."""
+    first = np.ones(len(ids), dtype=np.bool_)
+    order = _order(ids)  # the same stay in the order in which they came
+    first[order[1:]] = (ids[order[1:]] != ids[order[:-1]]).any(axis=1)
+    return first
+
+
+def _order(ids: Words) -> NDArray[np.intp]:
+    return np.lexsort((ids[:, 1], ids[:, 0]))
+
+
 class IdSet:
     """A growing set of ids."""
 
@@ -36,10 +48,10 @@ class IdSet:
         """Take ids in. Runs of sorted ids are merged when the last is about as long as the one before: each id is sorted a few times."""
         if not len(ids):
             return
-        self._runs.append(ids[np.lexsort((ids[:, 1], ids[:, 0]))])
+        self._runs.append(ids[_order(ids)])
         while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
             both = np.concatenate(self._runs[-2:])
-            self._runs[-2:] = [both[np.lexsort((both[:, 1], both[:, 0]))]]
+            self._runs[-2:] = [both[_order(both)]]
 
     def holds(self, ids: Words) -> NDArray[np.bool_]:
         """(n,) whether each id is in the set."""

@@ -28,6 +28,10 @@ class NoTable(TableUnavailable):
     """Nobody has kept an event where the table is said to be."""
 
 
+class Erased(TableUnavailable):
+    """Somebody was forgotten while the table was read, and the files that told of them are gone. Another look finds the new ones."""
+
+
 class Log:
     """One look at it; what is written later is not seen.
 
@@ -108,6 +112,8 @@ class Log:
             # Few batches ahead: those of decisions are large.
             scanner = dataset.scanner(columns=list(columns), filter=where, batch_size=BATCH, batch_readahead=2, fragment_readahead=1)
             yield from scanner.to_batches()
+        except FileNotFoundError as error:
+            raise Erased("files of the table were erased while it was read; look again") from error
         except (DeltaError, OSError) as error:
             raise TableUnavailable(f"the table cannot be read: {error}") from error
 

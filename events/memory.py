@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
-from events.bus import Delivery, Message
+from events.bus import Delivery, Message, Standing
 from events.subjects import covers
 
 
@@ -54,6 +54,15 @@ class MemoryBus:
         if place is None:
             return None
         return sum(number not in place.done and place.wants(self.kept[number]) for number in range(place.floor, len(self.kept)))
+
+    async def standing(self, name: str) -> Standing | None:
+        """See `Bus`."""
+        place = self._places.get(name)
+        if place is None:
+            return None
+        last = len(self.kept)
+        open_ones = (number for number in range(place.floor, last) if number not in place.done and place.wants(self.kept[number]))
+        return Standing(next(open_ones, last), last)
 
 
 @dataclass(slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
 
-from events.bus import Bus, BusUnavailable, MessageTooLarge
+from events.bus import Bus, BusUnavailable, Message, MessageTooLarge
 from events.outbox import Entry, Outbox
 from events.reading import EntryReader, Report
 from serving.ports import Unavailable
@@ -13,13 +15,24 @@ from serving.ports import Unavailable
 WAIT_S = 1.0
 PAUSE_S = 0.5
 AGAIN_S = 60.0
+_TOGETHER = 32
+"""Entries read without a look at what else there is to do."""
+
+T = TypeVar("T")
+
+
+class _Taken(NamedTuple):
+    """What so many entries tell."""
+
+    entries: int
+    messages: Sequence[Message]
 
 
 class Relay:
     """Takes entries, publishes what they tell, and leaves them where they are: they are dropped by whoever keeps the events for good.
 
-    An entry that is still there when its keeper on the bus has nothing left to read was lost on the way (the relay died, the bus forgot):
-    it is published again.
+    An entry that is still there when its keeper is done with all that was on the bus after it had been taken was lost on the way (the relay
+    died, the bus forgot): it is published again.
 
     Args:
         keeper: name of the subscription that keeps events for good.
@@ -34,8 +47,8 @@ class Relay:
         self._keeper = keeper
         self._report = report
         self._again_s = again_s
-        self._failing = ""
-        self._taken: list[Entry] = []
+        self._taken: _Taken | None = None
+        self._mark: tuple[int, float] | None = None
         self.published = 0
         """Messages, so far."""
 
@@ -47,16 +60,17 @@ class Relay:
         """Move events until cancelled; while the store or the bus is away, wait for it."""
         looked_at = 0.0
         clock = asyncio.get_running_loop().time
-        while True:
-            try:
-                await self.move(WAIT_S)
+        taking = self._taking()
+        try:
+            while True:
+                self._taken = await taking
+                taking = self._taking()  # meanwhile: the bus takes its time to write
+                await self._insist(partial(self.move, 0.0))
                 if clock() - looked_at >= self._again_s / 4:
-                    await self.move_again()
+                    await self._insist(self.move_again)
                     looked_at = clock()
-                self._well()
-            except (Unavailable, BusUnavailable) as error:
-                self._ill(error)
-                await asyncio.sleep(PAUSE_S)
+        finally:
+            taking.cancel()
 
     async def move(self, wait_s: float) -> int:
         """Publish what is new; how many entries that were.
@@ -64,10 +78,11 @@ class Relay:
         Raises:
             Unavailable, BusUnavailable: what was taken is published by the next `move`; should this relay die, by another's `move_again`.
         """
-        self._taken = entries = self._taken or await self._outbox.take(wait_s)
-        await self._publish(entries)
-        self._taken = []
-        return len(entries)
+        if self._taken is None:
+            self._taken = await self._take(wait_s)
+        await self._publish(self._taken.messages)
+        entries, self._taken = self._taken.entries, None
+        return entries
 
     async def move_again(self) -> int:
         """Publish what was lost on the way; how many entries that were.
@@ -75,16 +90,48 @@ class Relay:
         Raises:
             Unavailable, BusUnavailable.
         """
-        again = 0
-        while await self._bus.backlog(self._keeper) == 0 and (entries := await self._outbox.take_again(self._again_s)):
-            await self._publish(entries)
-            again += len(entries)
+        marked_s = await self._marked_s()
+        if marked_s is None:
+            return 0
+        again, before = 0, list[Entry]()
+        # Taking them anew makes them young again, so the next are others; but for those who wait for no time at all.
+        while (entries := await self._outbox.take_again(max(self._again_s, marked_s))) and entries != before:
+            await self._publish(await self._told_by(entries))
+            again, before = again + len(entries), entries
         if again:
             self._report("events were published again that were lost on the way", entries=again)
         return again
 
-    async def _publish(self, entries: Sequence[Entry]) -> None:
-        messages = [message for entry in entries for message in await self._entries.messages(entry)]
+    def _taking(self) -> asyncio.Task[_Taken]:
+        return asyncio.create_task(self._insist(partial(self._take, WAIT_S)))
+
+    async def _take(self, wait_s: float) -> _Taken:
+        entries = await self._outbox.take(wait_s)
+        return _Taken(len(entries), await self._told_by(entries))
+
+    async def _told_by(self, entries: Sequence[Entry]) -> list[Message]:
+        messages: list[Message] = []
+        for number, entry in enumerate(entries, 1):
+            messages += await self._entries.messages(entry)
+            if number % _TOGETHER == 0:
+                await asyncio.sleep(0)  # else the bus would run out of what is being published
+        return messages
+
+    async def _marked_s(self) -> float | None:
+        """How long ago it was that all the keeper is done with by now was on the bus; None: it is not known to be done with anything."""
+        standing = await self._bus.standing(self._keeper)
+        if standing is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._mark is None or standing.last < self._mark[0] or standing.done >= standing.last:
+            self._mark = (standing.last, now)
+        last, at = self._mark
+        if standing.done < last:
+            return None
+        self._mark = (standing.last, now)
+        return now - at
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
         if messages:
             try:
                 await self._bus.publish(messages)
@@ -92,12 +139,18 @@ class Relay:
                 self._report("events are too large for the bus", error=str(error))
             self.published += len(messages)
 
-    def _ill(self, error: Exception) -> None:
-        if self._failing != str(error):
-            self._report("events cannot be moved", error=str(error))
-        self._failing = str(error)
-
-    def _well(self) -> None:
-        if self._failing:
-            self._report("events are moved again")
-        self._failing = ""
+    async def _insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until it succeeds."""
+        failing = ""
+        while True:
+            try:
+                result = await attempt()
+            except (Unavailable, BusUnavailable) as error:
+                if str(error) != failing:
+                    self._report("events cannot be moved", error=str(error))
+                failing = str(error)
+                await asyncio.sleep(PAUSE_S)
+            else:
+                if failing:
+                    self._report("events are moved again")
+                return result

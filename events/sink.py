@@ -11,9 +11,10 @@ from google.protobuf.message import DecodeError
 from ooml.bandit.v1 import events_pb2 as pb
 
 from events.bus import Bus, BusUnavailable, Delivery, Message, MessageTooLarge
-from events.columns import table_of
+from events.columns import SCHEMA, table_of
 from events.identity import identity
 from events.outbox import Outbox
+from events.packed import read
 from events.subjects import DEAD_LETTERS, subject_of
 from events.table import EventTable, TableUnavailable, erasures_of
 from serving.ports import Unavailable
@@ -29,6 +30,8 @@ WINDOW_S = 1.0
 PAUSE_S = 1.0
 COMPACT_S = 600.0
 _FETCH = 2_000
+_TOGETHER = 1_000
+"""Events made rows of together: so many fit the processor's cache."""
 _NO_ROW = (ValueError, OverflowError)
 """What comes of numbers that are larger than their column's."""
 _YEAR_10000_S = 253_402_300_800
@@ -198,15 +201,18 @@ def _batch(deliveries: Sequence[Delivery]) -> _Batch:
         return _batch_of(deliveries, _event_with_row)
 
 
-def _batch_of(deliveries: Sequence[Delivery], read: Callable[[bytes], pb.Event]) -> _Batch:
-    events: list[pb.Event] = []
+def _batch_of(deliveries: Sequence[Delivery], understood: Callable[[bytes], pb.Event]) -> _Batch:
+    rows = [SCHEMA.empty_table()]
     dead: list[tuple[Message, str]] = []
-    for delivery in deliveries:
-        try:
-            events.append(read(delivery.message.body))
-        except ValueError as error:
-            dead.append((delivery.message, str(error)))
-    return _Batch(deliveries, table_of(events, [identity(event) for event in events]), dead)
+    for begin in range(0, len(deliveries), _TOGETHER):
+        events: list[pb.Event] = []
+        for delivery in deliveries[begin : begin + _TOGETHER]:
+            try:
+                events.append(understood(delivery.message.body))
+            except ValueError as error:
+                dead.append((delivery.message, str(error)))
+        rows.append(table_of(events, [identity(event) for event in events]))
+    return _Batch(deliveries, pa.concat_tables(rows), dead)
 
 
 def _event_with_row(body: bytes) -> pb.Event:
@@ -230,7 +236,7 @@ def _event(body: bytes) -> pb.Event:
         ValueError: it is none.
     """
     try:
-        event = pb.Event.FromString(body)
+        event = read(body)
     except DecodeError as error:
         raise ValueError("not an ooml.bandit.v1.Event") from error
     subject_of(event)

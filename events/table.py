@@ -7,9 +7,9 @@ writers who saw the same table one fails, looks again, and finds the rows there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from numpy.typing import NDArray
 
-from events.columns import DAY_US, SCHEMA, TIME
-from events.known import MOST, Known, Words, words_of
+from events.columns import SCHEMA, TIME
+from events.known import MOST, Known, Words, firsts, words_of
 
 PARTITIONS = ("policy", "date")
 CONFIGURATION = {
@@ -34,6 +35,7 @@ CONFIGURATION = {
 }
 _APP = "sink"
 _ATTEMPTS = 5
+_DISK_FULL = os.strerror(errno.ENOSPC)
 
 Partition = tuple[str | None, int]
 """Policy, and days since the epoch."""
@@ -160,17 +162,16 @@ class EventTable:
 
     def _fresh(self, rows: pa.Table) -> pa.Table:
         """Rows whose id neither the table nor an earlier row has, and that no erasure is to take away again."""
-        ids = words_of(rows["id"].to_pylist())
-        keep = np.zeros(len(ids), dtype=np.bool_)
-        keep[np.unique(ids, axis=0, return_index=True)[1]] = True
-        for (policy, day), places in _by_partition(rows).items():
+        ids = _ids_of(rows)
+        keep = firsts(ids)
+        for (policy, day), places in _by_partition(rows):
             # A decision that was made again after a fail-over has another time: shortly before or after.
             for near in (day - 1, day, day + 1):
                 keep[places] &= ~self._known.of((policy, near)).holds(ids[places])
         keep &= ~self._is_forgotten(rows)
-        return rows.filter(pa.array(keep))
+        return rows if keep.all() else rows.filter(pa.array(keep))
 
-    def _is_forgotten(self, rows: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _is_forgotten(self, rows: pa.Table) -> NDArray[np.bool_]:
         tombstones = self._tombstones()
         gone = np.zeros(rows.num_rows, dtype=np.bool_)
         if not tombstones:
@@ -197,8 +198,8 @@ class EventTable:
         self._sync()
 
     def _remember(self, rows: pa.Table) -> None:
-        ids = words_of(rows["id"].to_pylist())
-        for partition, places in _by_partition(rows).items():
+        ids = _ids_of(rows)
+        for partition, places in _by_partition(rows):
             self._known.of(partition).add(ids[places])
         for erasure in erasures_of(rows):
             self._note(erasure)
@@ -206,7 +207,7 @@ class EventTable:
     def _ids(self, partition: Partition) -> Words:
         policy, day = partition
         of_policy = pc.field("policy").is_null() if policy is None else pc.field("policy") == policy
-        return words_of(self._read(["id"], of_policy & (pc.field("date") == _date(day)))["id"].to_pylist())
+        return _ids_of(self._read(["id"], of_policy & (pc.field("date") == _date(day))))
 
     def _read(self, columns: Sequence[str], where: pc.Expression) -> pa.Table:
         return self._table.to_pyarrow_dataset().to_table(columns=list(columns), filter=where)
@@ -238,12 +239,16 @@ def _of(rows: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.to_pylist() for column in columns), strict=True)
 
 
-def _by_partition(rows: pa.Table) -> dict[Partition, list[int]]:
-    """Places of the rows of each partition."""
-    places: defaultdict[Partition, list[int]] = defaultdict(list)
-    for place, (policy, at) in enumerate(_of(rows, "policy", "recorded_at")):
-        places[policy, at // DAY_US].append(place)
-    return places
+def _ids_of(rows: pa.Table) -> Words:
+    return words_of(rows["id"].to_pylist())
+
+
+def _by_partition(rows: pa.Table) -> Iterator[tuple[Partition, NDArray[np.intp]]]:
+    """Each partition, and the places of its rows."""
+    policies = rows["policy"].combine_chunks().dictionary_encode("encode")
+    which = np.stack((policies.indices.to_numpy(), rows["date"].cast(pa.int32()).to_numpy()), axis=1)
+    for policy, day in np.unique(which, axis=0).tolist():
+        yield (policies.dictionary[policy].as_py(), day), np.flatnonzero((which == (policy, day)).all(axis=1))
 
 
 def _predicate(erasure: Erasure) -> str:
@@ -262,4 +267,6 @@ def _available() -> Iterator[None]:
         yield
     except (DeltaError, OSError) as error:
         said = str(error).split("\n   0: ")[0]  # what follows is a trace of the library's own
+        if _DISK_FULL in said:
+            raise TableUnavailable("the disk that holds the table is full: make room") from error
         raise TableUnavailable(f"the table cannot be used: {said}") from error

@@ -41,7 +41,7 @@ def test_one_that_dies_at_every_start_is_tried_again_and_its_log_holds_every_try
 
 
 def test_a_broker_and_a_table_that_are_named_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OOML_NATS_URL", "nats://me:hunter2@127.0.0.1:1")
+    monkeypatch.setenv("OOML_NATS_URL", "nats://me:hunter2@127.0.0.1:1")  # pragma: allowlist secret
     monkeypatch.setenv("OOML_EVENT_TABLE", str(tmp_path / "elsewhere"))
     with event_processes(tmp_path, redis_url="redis://127.0.0.1:1/0") as events:
         assert events == ("127.0.0.1:1", str(tmp_path / "elsewhere"))

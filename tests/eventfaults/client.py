@@ -26,6 +26,8 @@ class LoggedClient(Client):
     Once an answer was kept for a decision it is active.
     """
 
+    pause_s: float = 0.0
+    """How long a caller waits between a decision and the next."""
     forgotten: list[Scope] = field(default_factory=list)
     """Of those who were, what they were asked before."""
 
@@ -37,6 +39,10 @@ class LoggedClient(Client):
             yield
             self._over = True
             await forgetting
+
+    async def _play(self, stub: bandit_pb2_grpc.BanditServiceAsyncStub, decision: Decision) -> None:
+        await super()._play(stub, decision)
+        await asyncio.sleep(self.pause_s)
 
     async def _score(self, stub: bandit_pb2_grpc.BanditServiceAsyncStub, decision: Decision) -> bool:
         # By its number, which is in its request_id: the same whenever it is asked.
@@ -66,6 +72,7 @@ class LoggedClient(Client):
                 self.forgotten.append(before)
                 self.scopes.append(after)
                 await self._live(stub, after, _AFTER)
+                await asyncio.sleep(self.pause_s)
 
     async def _live(self, stub: bandit_pb2_grpc.BanditServiceAsyncStub, scope: Scope, decisions: int) -> None:
         """Decisions and their rewards, each asked until it is answered."""

@@ -11,6 +11,7 @@ import pytest
 from events.bus import Message, Origin
 from events.subjects import ALL, DEAD_LETTERS, covers
 from tests.events.buses import AGAIN_S, AnyBus, came, fetched, message, messages
+from tests.store.conftest import until
 
 
 async def test_what_was_published_comes_in_order_and_as_it_was(bus: AnyBus) -> None:
@@ -139,6 +140,34 @@ async def test_nobody_s_backlog_is_none(bus: AnyBus) -> None:
     await bus.publish(messages(range(3)))
     assert await bus.backlog("somebody") == 3
     assert await bus.backlog("nobody") is None
+
+
+async def test_a_subscription_stands_where_all_before_is_done(bus: AnyBus) -> None:
+    assert await bus.standing("reader") is None
+    subscription = await bus.subscribe("reader", [ALL])
+    await stands(bus, (0, 0))
+    await bus.publish(messages(range(5)))
+    await stands(bus, (0, 5))
+    deliveries = await fetched(subscription, 5)
+    await stands(bus, (0, 5))
+    await subscription.done(deliveries[:3])
+    await stands(bus, (3, 5))
+    await bus.publish([message(5)])
+    await subscription.done(deliveries)
+    await stands(bus, (5, 6))
+    await subscription.done(await fetched(subscription, 1))
+    await stands(bus, (6, 6))
+    assert await (await bus.subscribe("reader", [ALL])).fetch(1, 0.0) == []
+    await stands(bus, (6, 6))
+
+
+async def stands(bus: AnyBus, place: tuple[int, int]) -> None:
+    """Return once it stands there: a broker tells how many wait a moment after it has taken them."""
+
+    async def there() -> bool:
+        return await bus.standing("reader") == place
+
+    await until(there)
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,20 @@ async def test_two_who_read_under_one_name_lose_nothing(nats: EmbeddedNats, done
         assert await one.backlog("reader") == 0
 
 
+async def test_a_reader_from_whom_another_took_messages_begins_again(nats: EmbeddedNats) -> None:
+    async with jetstream(nats, again_after_s=60.0) as one, jetstream(nats, again_after_s=60.0) as two:
+        await one.publish(messages(range(20)))
+        paused = await one.subscribe("reader", [ALL])
+        await fetched(paused, 5)
+        subscription = await two.subscribe("reader", [ALL])
+        await subscription.done(await fetched(subscription, 5))
+        assert came(await fetched(paused, 5)) == [5, 6, 7, 8, 9]  # it knows nothing of the other, and dies
+        rest = await fetched(subscription, 15)
+        assert came(rest) == list(range(5, 20))
+        await subscription.done(rest)
+        assert await two.backlog("reader") == 0
+
+
 async def test_a_message_the_broker_takes_at_no_time_stops_no_other(tmp_path: Path) -> None:
     with EmbeddedNats(tmp_path) as server:
         async with jetstream(server) as bus:

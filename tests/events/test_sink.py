@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from events.bus import BusUnavailable, Message, MessageTooLarge
 from events.direct import DirectSource
 from events.memory import MemoryBus
 from events.outbox import Outbox
+from events.packed import read
 from events.reading import EntryReader
 from events.relay import Relay
 from events.sink import NAME, Sink, _batch
@@ -127,10 +129,39 @@ async def test_what_the_bus_forgot_is_published_again(here: World) -> None:
     sink = await here.sink()
     relay = here.relay(again_s=0)
     entries = await here.outbox.take_again(0)
-    await relay._publish(entries)
+    await relay._publish(await relay._told_by(entries))
     await sink.step()
     assert here.kinds() == LIVED
     assert await here.waiting() == 0
+
+
+async def test_what_was_lost_is_published_again_though_the_bus_is_never_empty(here: World) -> None:
+    sink = await here.sink()
+    relay = here.relay(again_s=0)
+    await here.store.open(P, scope="lost")
+    await here.outbox.take(0)  # by a relay that dies
+    await here.store.open(P, scope="u")
+    await relay.move(0)
+    assert await relay.move_again() == 0  # it may be among what waits there
+    await sink.step()
+    await here.store.open(P, scope="v")
+    await relay.move(0)
+    assert await relay.move_again() == 1  # and not the one that was taken since
+    await sink.step()
+    assert await here.waiting() == 0
+
+
+async def test_what_a_bus_has_forgotten_is_not_waited_for(here: World) -> None:
+    sink = await here.sink()
+    await live(here)
+    relay = here.relay(again_s=0)
+    await relay.move(0)
+    assert await relay.move_again() == 0
+    here.bus.kept.clear()
+    for known in (0, 3):  # entries that are known to be lost, as new messages come and are kept
+        await here.bus.publish([Message("signals.tip.served", str(known), decided().SerializeToString())])
+        assert await relay.move_again() == known
+        await sink.step()
 
 
 async def test_what_still_waits_on_the_bus_is_not_published_again(here: World) -> None:
@@ -147,7 +178,7 @@ async def test_a_sink_that_died_after_it_kept_events_keeps_them_once(here: World
     sink = here.direct()
     deliveries = await sink._fetched(0.0)
     sink._table.append(_batch(deliveries).rows)  # and dies
-    assert await here.direct(again_s=0.0).step() == 0
+    assert await here.direct().step() == 0
     assert here.kinds() == LIVED
     assert await here.waiting() == 0
 
@@ -322,19 +353,45 @@ async def test_an_entry_of_an_unknown_namespace_stays_and_is_told_of(here: World
     assert "no policy has the namespace" in here.reports[0]["error"]
 
 
-async def test_a_bus_that_is_away_loses_nothing(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    sink = await here.sink()
+async def test_a_bus_that_is_away_is_waited_for_with_what_was_taken(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink, relay = await here.sink(), here.relay()
     await live(here)
 
     async def away(messages: object) -> None:
         raise BusUnavailable("away")
 
-    relay = here.relay()
     with monkeypatch.context() as patched:
         patched.setattr(here.bus, "publish", away)
         with pytest.raises(BusUnavailable):
             await relay.move(0)
-    assert await relay.move(0) == 3  # it need not wait until they count as lost
-    assert await relay.move(0) == 0
+        await here.store.open(P, scope="w")
+        with pytest.raises(BusUnavailable):
+            await relay.move(0)
+    assert [await relay.move(0), await relay.move(0)] == [3, 1]
     await sink.step()
-    assert here.kinds() == LIVED
+    assert here.kinds() == LIVED + Counter(decision=1, evidence=1)
+
+
+async def test_a_relay_reads_on_while_the_bus_writes_and_publishes_in_order(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish, slow = here.bus.publish, asyncio.Event()
+
+    async def slowly(messages: Sequence[Message]) -> None:
+        await slow.wait()
+        await publish(messages)
+
+    monkeypatch.setattr(here.bus, "publish", slowly)
+    relay = here.relay()
+    for scope in ("u", "v"):
+        await here.store.open(P, scope=scope)
+    running = asyncio.create_task(relay.run())
+    while len(await here.outbox.take_again(0.0)) < 2:
+        pass
+    await here.store.open(P, scope="w")
+    while len(await here.outbox.take_again(0.0)) < 3:  # it was taken, though nothing is published yet
+        pass
+    assert here.bus.kept == []
+    slow.set()
+    while relay.published < 6:  # noqa: ASYNC110  it tells nobody
+        await asyncio.sleep(0)
+    running.cancel()
+    assert [read(message.body).WhichOneof("kind") for message in here.bus.kept] == ["decision_made", "evidence_added"] * 3
