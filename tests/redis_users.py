@@ -25,14 +25,14 @@ def granted(user: str) -> set[str]:
     return {word[1:].upper() for word in DOCUMENTED[user].split() if word.startswith("+")}
 
 
-def make_users(store: Store, *more: str) -> None:
-    """Make them all, with ``more`` rules for the server's."""
+def make_users(store: Store, *more: str, whose: str = "ooml") -> None:
+    """Make them all, with ``more`` rules for one of them, the server's unless said otherwise."""
     for node in store.nodes if isinstance(store, Cluster) else (store,):
         with redis.Redis(host=node.host, port=node.port) as admin:
             for user, rules in DOCUMENTED.items():
                 words = (f">{PASSWORD}" if word == ">PASSWORD" else word for word in rules.split())
                 admin.execute_command("ACL SETUSER", user, *words)
-            admin.execute_command("ACL SETUSER", "ooml", *more)
+            admin.execute_command("ACL SETUSER", whose, *more)
 
 
 @contextmanager

@@ -18,12 +18,15 @@ from cli.embedded import EmbeddedServer
 from events.audit import Auditor
 from events.log import NoTable
 from policies.types import DecisionId, ScopeId
+from serving.ids import shard_of
 from serving.ports import StoreError
+from serving.redis.keys import keys_of
 from serving.redis.store import StoreSettings
 from tests.events.world import World, policy, world_on
 from tests.servers import Store, flush
 from tests.store.build import decision
 from tests.store.conftest import on_redis
+from tests.store.test_permissions import as_user
 
 P = policy()
 FADING = policy("fading", half_life="1m", reward={"default": None, "aggregate": "mean"})
@@ -102,6 +105,24 @@ async def test_less_than_rounding_is_no_difference(world: World) -> None:
     assert (await world.audit()).agrees
 
 
+async def test_what_no_longer_differs_at_the_next_look_did_not_differ(world: World) -> None:
+    await busy(world)
+    key = keys_of(shard_of(P.spec.name, ScopeId("v:w"))).evidence(P.namespace, ScopeId("v:w"))
+    row = await world.row(P, "v:w", "b") or b""
+    await world.put_row(P, "v:w", "b", np.frombuffer(row, "<f8") * 2)
+    seen = 0
+
+    def mend(keys: int) -> None:
+        nonlocal seen
+        seen += keys
+        with world.sync() as other:
+            other.hset(key, "b", row)
+
+    report = await Auditor(world.client, world.url, lambda what, total: mend if what == "reading Redis" else lambda count: None).run()
+    assert seen > 0
+    assert report.agrees
+
+
 async def test_an_arm_that_only_one_of_them_knows_is_named(world: World) -> None:
     await busy(world)
     row = np.frombuffer(await world.row(P, "v:w", "b") or b"", "<f8")
@@ -152,6 +173,7 @@ async def test_what_was_erased_on_request_is_no_loss(world: World) -> None:
     await world.drain()
     report = await world.audit()
     assert sum(gap.erased for gap in report.gaps) == sum(gap.missing for gap in report.gaps) > 0
+    assert (report.open, report.decisions) == (8, 8)
     assert {(kind, scope) for kind, scope in zip(*(world.table()[name].to_pylist() for name in ("kind", "scope")), strict=True)} >= {
         ("forgotten", "v:w")
     }
@@ -175,6 +197,14 @@ async def test_evidence_that_no_published_policy_owns_cannot_be_judged(world: Wo
     report = await world.audit()
     assert report.unpublished.keys() == {P.namespace, FADING.namespace}
     assert not report.agrees
+
+
+async def test_a_user_of_redis_who_may_only_read_can_audit(world: World, clean_store: Store) -> None:
+    await busy(world)
+    async with as_user(clean_store, user="auditor") as client:
+        assert (await Auditor(client, world.url).run()).agrees
+        with pytest.raises(Exception, match="no permissions"):
+            await client.execute_command("SET", keys_of(0).health, "1")
 
 
 async def test_without_a_table_it_says_so(world: World, tmp_path: Path) -> None:

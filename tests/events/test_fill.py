@@ -242,3 +242,9 @@ def test_a_reward_that_came_late_may_be_in_time_for_a_longer_window() -> None:
     short, longer = OLD.spec.reward, replace(OLD.spec.reward, window_s=7000.0)
     assert [term.after for term in terms(short, 0, [reward])] == [0.5]
     assert [term.after for term in terms(longer, 0, [reward])] == [0.5, 2.0]
+
+
+def test_under_first_no_reward_but_the_first_is_a_term() -> None:
+    rewards = [Reward(at, at, str(at), 2.0) for at in (1, 2)]
+    assert [term.at_us for term in terms(replace(OLD.spec.reward, aggregate="first"), 0, rewards)] == [0, 1]
+    assert [term.at_us for term in terms(OLD.spec.reward, 0, rewards)] == [0, 1, 2]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 
 from cli.embedded import EmbeddedServer
@@ -23,9 +22,10 @@ from serving.redis.keys import keys_of
 from serving.redis.store import StoreSettings
 from tests.events.test_audit import ACTS, ARMS, SCOPES, Act
 from tests.events.world import World, policy, world_on
-from tests.servers import Cluster, Store, flush
+from tests.servers import Store, flush
 from tests.store.build import S, decision, same
 from tests.store.conftest import on_redis
+from tests.store.test_permissions import as_user
 
 P = policy()
 MEAN = policy("mean", half_life="1m", reward={"default": None, "aggregate": "mean"})
@@ -35,8 +35,6 @@ HOUR_S = 3600.0
 
 class Lost(World):
     """A world that loses its Redis."""
-
-    store: Store
 
     async def lose(self) -> None:
         flush(self.store)
@@ -49,9 +47,7 @@ class Lost(World):
 @pytest.fixture
 async def world(clean_store: Store, tmp_path: Path) -> AsyncIterator[Lost]:
     async with world_on(clean_store, tmp_path, P, MEAN, FIRST) as made:
-        lost = Lost(**vars(made))
-        lost.store = clean_store
-        yield lost
+        yield Lost(**vars(made))
 
 
 async def state(world: World) -> dict[bytes, Any]:
@@ -168,6 +164,19 @@ async def test_who_was_forgotten_stays_forgotten(world: Lost) -> None:
     assert (await world.audit()).agrees
 
 
+async def test_what_a_sink_had_no_time_to_erase_stays_forgotten(world: Lost) -> None:
+    await world.at.open(P, scope="u")
+    await world.drain()
+    await world.at.store.forget(P.spec.name, [P.namespace], ScopeId("u"))
+    world.sink._table.erase = lambda erasures: 0  # type: ignore[method-assign]
+    await world.drain()
+    assert "decision" in world.table()["kind"].to_pylist()
+    await world.lose()
+    rebuilt = await world.rebuild()
+    assert (rebuilt.arms, rebuilt.decisions, rebuilt.forgotten) == (0, 0, 1)
+    assert (await world.audit()).agrees
+
+
 async def test_a_decision_whose_slate_was_shed_is_known_from_what_it_taught(world: Lost) -> None:
     crowded = on_redis(world.client, StoreSettings(sink="drained", outbox_limit=16))
     made = [await crowded.open(P) for _ in range(12)]
@@ -198,6 +207,18 @@ async def test_what_holds_evidence_is_left_as_it_is(world: Lost) -> None:
     assert await state(world) == before
 
 
+async def test_a_user_of_redis_who_may_only_put_back_can_rebuild(world: Lost) -> None:
+    made = await world.at.open(P)
+    await world.answer(P, decision(P, "a", scope="u"), "q", b"h")
+    await world.at.store.forget(P.spec.name, [P.namespace], ScopeId("v"))
+    await world.drain()
+    await world.lose()
+    async with as_user(world.store, user="rebuilder") as client:
+        rebuilt = await Rebuilder(client, world.url, HOUR_S).run()
+    assert (rebuilt.decisions, rebuilt.replies, rebuilt.forgotten) == (2, 1, 1)
+    assert (await world.at.reward(P, made, 1.0)).status is RewardStatus.APPLIED
+
+
 async def test_policies_come_first(world: Lost) -> None:
     await world.at.open(P)
     await world.at.open(MEAN, deferred=True)
@@ -218,10 +239,9 @@ async def test_whoever_serves_meanwhile_is_noticed(world: Lost) -> None:
     await world.lose()
 
     keys = keys_of(shard_of(P.spec.name, S))
-    kind = redis.RedisCluster if isinstance(world.store, Cluster) else redis.Redis
 
     def stage(what: str, total: int | None) -> Advance:
-        with kind(host=world.store.host, port=world.store.port) as other:
+        with world.sync() as other:
             other.hset(keys.evidence(P.namespace, S), "a", "row")
         return lambda count: None
 

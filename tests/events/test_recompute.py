@@ -25,12 +25,13 @@ NUMBERS = st.floats(-10, 10)
 
 
 class Step(NamedTuple):
-    """A decision of an arm that is worth a value at first and, maybe, another later; long after the step before, or before it."""
+    """A decision of an arm, which is worth a value some time after it was made and, maybe, others later. Any time may be negative."""
 
     scope: str
     arm: str
     x: Sequence[float]
     values: Sequence[float]
+    waits_us: int
     apart_us: int
 
 
@@ -41,6 +42,7 @@ def steps(dimension: int) -> st.SearchStrategy[list[Step]]:
         st.sampled_from(ARMS),
         st.lists(NUMBERS, min_size=dimension, max_size=dimension),
         st.lists(NUMBERS, min_size=1, max_size=3),
+        st.integers(-5_000_000, 5_000_000),
         st.integers(-5_000_000, 60_000_000),
     )
     return st.lists(step, max_size=25)
@@ -54,6 +56,7 @@ def learned(steps: Iterable[Step], half_life_s: float | None) -> tuple[dict[tupl
     now = START_US
     for step in steps:
         decided_at, before = now, None
+        now += step.waits_us
         for value in step.values:
             x = np.array(step.x)
             row = rows.get((step.scope, step.arm), np.zeros(HEADER + len(x) + triangle(len(x))))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import redis
 from deltalake import DeltaTable
 from ooml.bandit.v1.bandit_pb2 import ScoreRequest
 
@@ -29,7 +30,7 @@ from serving.redis.scripts import DROP_IDLE
 from serving.redis.store import StoreSettings
 from tests.catalog.samples import policy as declared
 from tests.catalog.samples import put
-from tests.servers import Store
+from tests.servers import Cluster, Store
 from tests.store.build import Harness, answered
 from tests.store.conftest import client_of, on_redis
 
@@ -41,6 +42,7 @@ LONG_MS = 10**12
 class World:
     """Everything on one store and one table."""
 
+    store: Store
     client: Client
     at: Harness
     url: str
@@ -87,6 +89,11 @@ class World:
         else:
             await self.client.execute_command("HSET", key, arm, row.tobytes())
 
+    def sync(self) -> redis.Redis | redis.RedisCluster:
+        """Another client, that waits."""
+        kind = redis.RedisCluster if isinstance(self.store, Cluster) else redis.Redis
+        return kind(host=self.store.host, port=self.store.port)
+
     def table(self) -> pa.Table:
         return DeltaTable(self.url).to_pyarrow_table()
 
@@ -106,7 +113,7 @@ async def world_on(store: Store, folder: Path, *policies: PublishedPolicy) -> As
         outbox = Outbox(client)
         source = DirectSource(outbox, EntryReader(published_in(catalog), _refuse))
         url = str(folder / "events")
-        made = World(client, on_redis(client, DRAINED), url, Sink(source, EventTable(url), outbox, None, _refuse), {})
+        made = World(store, client, on_redis(client, DRAINED), url, Sink(source, EventTable(url), outbox, None, _refuse), {})
         await made.publish(*policies)
         yield made
     finally:

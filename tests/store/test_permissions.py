@@ -25,11 +25,11 @@ ON_A_CLUSTER = ("+cluster|slots", "+command")
 
 
 @asynccontextmanager
-async def as_user(store: Store, *more: str) -> AsyncIterator[Client]:
-    """A client of the user, who has ``more`` rules."""
+async def as_user(store: Store, *more: str, user: str = "ooml") -> AsyncIterator[Client]:
+    """A client of a user, who has ``more`` rules."""
     clustered = isinstance(store, Cluster)
-    make_users(store, *(ON_A_CLUSTER if clustered else ()), *more)
-    client = connect(store.url.replace("redis://", f"redis://ooml:{quote(PASSWORD)}@"), cluster=clustered, timeout_s=5.0)
+    make_users(store, *(ON_A_CLUSTER if clustered else ()), *more, whose=user)
+    client = connect(store.url.replace("redis://", f"redis://{user}:{quote(PASSWORD)}@"), cluster=clustered, timeout_s=5.0)
     try:
         yield client
     finally:
