@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from ooml.bandit.v1 import events_pb2 as pb
 
+from events import packed
 from events.bus import Message
 from events.columns import DAY_US, SCHEMA, TIME, table_of
 from events.outbox import Look, Outbox
@@ -130,7 +130,7 @@ async def read(outbox: Outbox, entries: EntryReader, url: str) -> tuple[Look, Lo
 def rows_of(messages: Sequence[Message]) -> pa.Table:
     """What messages will be in the table: rows of `SCHEMA`, each event once."""
     found = {message.id: message.body for message in messages}
-    return table_of([pb.Event.FromString(body) for body in found.values()], [bytes.fromhex(name) for name in found])
+    return table_of([packed.read(body) for body in found.values()], [bytes.fromhex(name) for name in found])
 
 
 def _date(us: int) -> date:
