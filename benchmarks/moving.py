@@ -24,6 +24,7 @@ from events.direct import DirectSource
 from events.headers import headers_of
 from events.identity import identity
 from events.jetstream import JetStreamBus
+from events.main import collect_seldom
 from events.outbox import Entry, Outbox
 from events.packed import read
 from events.reading import EntryReader
@@ -184,6 +185,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="In alternation.")] = 5,
 ) -> None:
     """Move events from an outbox to a broker, and from wherever they come to a table."""
+    collect_seldom()
     asyncio.run(run(sample_url, redis_url, nats_url, folder, events, rounds))
 
 

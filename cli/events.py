@@ -40,6 +40,7 @@ def sink(
 
 
 def _run(process: str, work: Callable[[EventSettings], Coroutine[Any, Any, None]], **given: object) -> None:
+    from events.main import collect_seldom
     from events.settings import load
     from serving import logs
     from serving.settings import SettingsError
@@ -47,6 +48,7 @@ def _run(process: str, work: Callable[[EventSettings], Coroutine[Any, Any, None]
     try:
         settings = load(**given)
         logs.configure(settings, process)
+        collect_seldom()
         asyncio.run(work(settings))
     except (SettingsError, ValueError) as error:
         typer.echo(str(error), err=True)

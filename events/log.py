@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from events import packed
 from events.bus import Message
 from events.columns import DAY_US, SCHEMA, TIME, table_of
 from events.outbox import Look, Outbox
-from events.packed import read as unpacked
 from events.reading import EntryReader
 from events.table import TableUnavailable
 
@@ -132,7 +132,7 @@ async def read(outbox: Outbox, entries: EntryReader, url: str) -> tuple[Look, Lo
 def rows_of(messages: Sequence[Message]) -> pa.Table:
     """What messages will be in the table: rows of `SCHEMA`, each event once."""
     found = {message.id: message.body for message in messages}
-    return table_of([unpacked(body) for body in found.values()], [bytes.fromhex(name) for name in found])
+    return table_of([packed.read(body) for body in found.values()], [bytes.fromhex(name) for name in found])
 
 
 def _date(us: int) -> date:

@@ -9,11 +9,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ooml.bandit.v1 import bandit_pb2
 from ooml.bandit.v1 import events_pb2 as pb
 
+from events import packed
 from events.bus import Message, Origin
 from events.identity import identity
+from events.packed import doubles
 from events.subjects import subject_of
 from features.program import NO_VIEW
-from policies.types import PolicyName
+from policies.types import Floats, PolicyName
 from serving.events import Activated, DecisionMade, Event, EvidenceAdded, LogEntry, RewardRecorded, ScopeDropped, ScopeForgotten
 from serving.ports import Inputs, RewardStatus
 
@@ -36,7 +38,7 @@ def messages_of(entry: LogEntry, policy: PolicyName, shard: int, entry_id: str) 
 
 
 def events_of(entry: LogEntry, policy: PolicyName, shard: int) -> list[pb.Event]:
-    """An entry's events, in the order in which they happened; that some were shed comes last."""
+    """An entry's events (of `events.packed`), in the order in which they happened; that some were shed comes last."""
     commit = _Commit(
         policy,
         entry,
@@ -45,7 +47,7 @@ def events_of(entry: LogEntry, policy: PolicyName, shard: int) -> list[pb.Event]
     )
     events = [_event(happened, commit) for happened in entry.events]
     if entry.shed:
-        events.append(pb.Event(recorded_at=events[0].recorded_at, decisions_shed=pb.DecisionsShed(count=entry.shed)))
+        events.append(packed.Event(recorded_at=events[0].recorded_at, decisions_shed=packed.DecisionsShed(count=entry.shed)))
     for event in events:
         event.shard, event.epoch, event.sequence = shard, entry.epoch, entry.seq
     return events
@@ -69,25 +71,27 @@ def _event(happened: Event, commit: _Commit) -> pb.Event:
     at = _us(happened.at_us)
     match happened:
         case DecisionMade():
-            return pb.Event(recorded_at=at, decision_made=_made(happened))
+            return packed.Event(recorded_at=at, decision_made=_made(happened))
         case Activated():
-            activated = pb.DecisionActivated(decision_id=happened.decision_id, reward_deadline=_us(happened.deadline_us), **commit.place)
-            return pb.Event(recorded_at=at, decision_activated=activated)
+            activated = packed.DecisionActivated(
+                decision_id=happened.decision_id, reward_deadline=_us(happened.deadline_us), **commit.place
+            )
+            return packed.Event(recorded_at=at, decision_activated=activated)
         case RewardRecorded():
-            return pb.Event(recorded_at=at, reward_received=_received(happened, commit))
+            return packed.Event(recorded_at=at, reward_received=_received(happened, commit))
         case EvidenceAdded():
-            return pb.Event(recorded_at=at, evidence_added=_added(happened, commit))
+            return packed.Event(recorded_at=at, evidence_added=_added(happened, commit))
         case ScopeForgotten():
-            forgotten = pb.ScopeForgotten(policy=happened.policy, scope=commit.entry.scope, generation=happened.generation)
-            return pb.Event(recorded_at=at, scope_forgotten=forgotten)
+            forgotten = packed.ScopeForgotten(policy=happened.policy, scope=commit.entry.scope, generation=happened.generation)
+            return packed.Event(recorded_at=at, scope_forgotten=forgotten)
         case ScopeDropped():
-            return pb.Event(recorded_at=at, scope_dropped=pb.ScopeDropped(arms=happened.arms, **commit.place))
+            return packed.Event(recorded_at=at, scope_dropped=packed.ScopeDropped(arms=happened.arms, **commit.place))
 
 
 def _made(made: DecisionMade) -> pb.DecisionMade:
     decision = made.decision
     scores = decision.scores
-    event = pb.DecisionMade(
+    event = packed.DecisionMade(
         decision_id=decision.decision_id,
         policy=decision.policy,
         policy_version=decision.version,
@@ -103,30 +107,29 @@ def _made(made: DecisionMade) -> pb.DecisionMade:
         decided_at=_seconds(decision.decided_at_claimed),
         candidate_ids=decision.candidates,
         arms=decision.arms,
-        scores=scores[:, 0].tolist(),
-        means=scores[:, 1].tolist(),
-        uncertainties=scores[:, 2].tolist(),
-        propensities=scores[:, 3].tolist(),
+        scores=doubles(scores[:, 0]),
+        means=doubles(scores[:, 1]),
+        uncertainties=doubles(scores[:, 2]),
+        propensities=doubles(scores[:, 3]),
         dimension=decision.x.shape[1],
-        x=decision.x.ravel().tolist(),
+        x=doubles(decision.x),
         feature_status=decision.status,
         generation=made.generation,
         body_hash=made.body_hash,
     )
     if made.inputs is not None:
-        event.feature_times.extend(_feature_times(made.inputs))
+        event.feature_times.extend(doubles(_feature_times(made.inputs)))
         _add_request(event, made.inputs.message)
     return event
 
 
-def _feature_times(inputs: Inputs) -> list[float]:
-    """(K·F,) candidate by candidate; none when no row is stored."""
+def _feature_times(inputs: Inputs) -> Floats:
+    """(K, F); none when no row is stored."""
     k, views = inputs.moments.shape
-    if not views:
-        return []
-    of_views = np.column_stack((inputs.moments, np.full(k, np.nan)))
-    columns = [views if source == NO_VIEW else source for source in inputs.sources]
-    times: list[float] = of_views[:, columns].ravel().tolist()
+    times = np.full((k, len(inputs.sources) if views else 0), np.nan)
+    for column, source in enumerate(inputs.sources if views else b""):
+        if source != NO_VIEW:
+            times[:, column] = inputs.moments[:, source]
     return times
 
 
@@ -137,14 +140,15 @@ def _add_request(event: pb.DecisionMade, message: bytes) -> None:
     if request.HasField("utc_offset"):
         event.utc_offset.CopyFrom(request.utc_offset)
     event.entities.update(request.entities)
-    names = list(dict.fromkeys(name for candidate in request.candidates for name in candidate.entities))
+    brought = [candidate.entities for candidate in request.candidates[:]]
+    names = list(dict.fromkeys([name for entities in brought for name in entities]))
     event.candidate_entity_names.extend(names)
     # `get`: to look a name up would put it there.
-    event.candidate_entity_values.extend(c.entities.get(name) or "" for c in request.candidates for name in names)
+    event.candidate_entity_values.extend([entities.get(name) or "" for entities in brought for name in names])
 
 
 def _received(reward: RewardRecorded, commit: _Commit) -> pb.RewardReceived:
-    return pb.RewardReceived(
+    return packed.RewardReceived(
         decision_id=reward.decision_id,
         reward_id=reward.reward_id,
         value=reward.value,
@@ -157,11 +161,11 @@ def _received(reward: RewardRecorded, commit: _Commit) -> pb.RewardReceived:
 
 def _added(added: EvidenceAdded, commit: _Commit) -> pb.EvidenceAdded:
     reward = commit.reward
-    return pb.EvidenceAdded(
+    return packed.EvidenceAdded(
         decision_id=added.decision_id,
         reward_id=added.reward_id,
         arm=added.arm,
-        x=added.x.tolist(),
+        x=doubles(added.x),
         value_before=added.before,
         value_after=added.after,
         grew=added.grew,

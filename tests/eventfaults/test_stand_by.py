@@ -55,6 +55,7 @@ async def test_of_two_sinks_one_stands_by_and_takes_over(nats: bool, fault: str,
         check_table(rows, client)
         check_forgotten(rows, client, here.store.port)
         await here.check_sums(client.scopes, sums_of(rows))
+        assert (await here.audit()).agrees
         assert len(active.said(KEEPING)) == 1  # it came back and stands by
         _check_shares(here)
 

@@ -11,7 +11,7 @@ from ooml.bandit.v1 import events_pb2 as pb
 
 from events.columns import table_of
 from events.identity import identity
-from events.packed import PackedEvent, packed, read
+from events.packed import Event, packed, read
 from tests.events.build import decided, forgotten, learned, rewarded
 
 X = [1.0, -0.0, 2.5]
@@ -28,7 +28,7 @@ def test_a_packed_event_is_the_same_bytes_the_same_event_and_the_same_row() -> N
     decision.decision_made.propensities.extend([0.25, 0.75])
     for event in (decision, learned(x=tuple(X)), rewarded(), forgotten()):
         also = read(event.SerializeToString())
-        assert isinstance(also, PackedEvent)
+        assert isinstance(also, Event)
         assert also.SerializeToString() == packed(event).SerializeToString() == event.SerializeToString()
         assert identity(also) == identity(event)
         assert table_of([also], [b"i"]).equals(table_of([event], [b"i"]))

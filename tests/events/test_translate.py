@@ -32,7 +32,12 @@ def entry(*events: Event, shed: int = 0, namespace: str = P.namespace) -> LogEnt
 
 
 def events(*happened: Event, shed: int = 0) -> Sequence[pb.Event]:
-    return events_of(entry(*happened, shed=shed), SHOP, 3)
+    return told(entry(*happened, shed=shed))
+
+
+def told(of: LogEntry) -> list[pb.Event]:
+    """As everybody reads it."""
+    return [pb.Event.FromString(event.SerializeToString()) for event in events_of(of, SHOP, 3)]
 
 
 def added(**changes: object) -> EvidenceAdded:
@@ -171,7 +176,7 @@ def test_activations_and_ends_of_scopes() -> None:
     assert activated.decision_activated == pb.DecisionActivated(decision_id="d", reward_deadline=LATER, **place)
     (dropped,) = events(ScopeDropped(9, AT_US))
     assert dropped.scope_dropped == pb.ScopeDropped(arms=9, **place)
-    (forgotten,) = events_of(entry(ScopeForgotten(SHOP, 2, AT_US), namespace=""), SHOP, 3)
+    (forgotten,) = told(entry(ScopeForgotten(SHOP, 2, AT_US), namespace=""))
     assert forgotten.scope_forgotten == pb.ScopeForgotten(policy="shop", scope="u", generation=2)
 
 
