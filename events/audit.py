@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -188,8 +187,7 @@ class _Counts:
         self.recount = recount
         self.sequences = sequences
         self.decisions = self.rewards = self.shed = 0
-        self._open = pa.array(sorted(found.open), pa.string())
-        self._logged = np.zeros(len(self._open), np.bool_)
+        self._unlogged = set(found.open)
 
     def add(self, batch: pa.RecordBatch) -> None:
         self.sequences.add(batch)
@@ -201,12 +199,10 @@ class _Counts:
         self.decisions += len(made)
         self.rewards += pc.sum(pc.equal(kinds, "reward")).as_py() or 0
         self.shed += pc.sum(batch["count"].filter(pc.equal(kinds, "shed"))).as_py() or 0
-        found = pc.index_in(made, self._open).drop_null()
-        self._logged[found.to_numpy(zero_copy_only=False)] = True
+        self._unlogged.difference_update(made.to_pylist())
 
     def unlogged(self) -> list[str]:
-        names: list[str] = self._open.filter(pa.array(~self._logged)).to_pylist()
-        return names
+        return sorted(self._unlogged)
 
 
 def by_namespace(published: Published) -> dict[Namespace, PublishedPolicy]:

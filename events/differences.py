@@ -93,10 +93,11 @@ def _of_both(say: _Saying, sums: Sums, arms: Sequence[tuple[ScopeArm, int, bytes
     with np.errstate(invalid="ignore"):
         by = np.abs(ours - theirs)
         off = ~(by <= allowed)
-        off[:, VERSION] = False
+        # When an arm learned last is not what it learned: after a fail-over the same was learned later than the log first heard of it.
+        off[:, (VERSION, AS_OF)] = False
         grave = np.where(off, by / (by + allowed), -1.0)
     for k in np.flatnonzero(off.any(axis=1)).tolist():
-        exact = np.flatnonzero(off[k, : AS_OF + 1])
+        exact = np.flatnonzero(off[k, : COUNT + 1])
         worst = int(exact[0]) if len(exact) else int(np.argmax(grave[k]))
         yield say.of(same[k][0], say.numbers[worst], float(ours[k, worst]), float(theirs[k, worst]), int(off[k].sum()) - 1)
 

@@ -109,7 +109,9 @@ class Log:
     def _read(self, columns: Sequence[str], where: pc.Expression | None) -> Iterator[pa.RecordBatch]:
         try:
             dataset = self._table.to_pyarrow_dataset()
-            yield from dataset.scanner(columns=list(columns), filter=where, batch_size=BATCH).to_batches()
+            # Few batches ahead: those of decisions are large.
+            scanner = dataset.scanner(columns=list(columns), filter=where, batch_size=BATCH, batch_readahead=2, fragment_readahead=1)
+            yield from scanner.to_batches()
         except FileNotFoundError as error:
             raise Erased("files of the table were erased while it was read; look again") from error
         except (DeltaError, OSError) as error:

@@ -57,7 +57,10 @@ def test_buf_curl_shows_why_a_call_failed(address: str) -> None:
     failed = buf_curl(address, "PolicyService/GetPolicy", {"policy": "nowhere"})
     assert failed.returncode != 0
     said = json.loads(failed.stderr)
-    assert (said["code"], said["message"]) == ("not_found", "no policy 'nowhere' is served; served are: tips")
+    assert (said["code"], said["message"]) == (
+        "not_found",
+        "no policy 'nowhere' is served; ListPolicies names those that are, `ooml apply` publishes more",
+    )
     (detail,) = said["details"]
     info = ErrorInfo.FromString(base64.b64decode(detail["value"]))
     assert (detail["type"], info.reason, info.domain) == ("google.rpc.ErrorInfo", "ERROR_REASON_UNKNOWN_POLICY", "ooml.bandit.v1")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from cli.own_process import OwnProcess
-from tests.serving.server import OOML, environment
+from cli.event_processes import OomlProcess
+from tests.serving.server import environment
 
 
-class Mover(OwnProcess):
-    """One relay or sink; its log goes on in one file, however often it is started again.
+class Mover(OomlProcess):
+    """One relay or sink, whose log can be asked.
 
     Args:
         what: ``relay`` or ``sink``.
@@ -21,15 +21,7 @@ class Mover(OwnProcess):
     """
 
     def __init__(self, what: str, log: Path, settings: Mapping[str, object], env: Mapping[str, str] | None = None) -> None:
-        super().__init__(log)
-        self._what = what
-        self._env = {**environment(**settings), **(env or {})}
-
-    def start(self) -> Self:
-        """See `OwnProcess`."""
-        if self.pid is None:
-            self._process = self._spawn([*OOML, self._what], append=True)
-        return self
+        super().__init__(what, log, {**environment(**settings), **(env or {})})
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """Lines of its log that tell of an event."""

@@ -15,7 +15,9 @@ import redis
 from cli.embedded import EmbeddedServer
 from cli.embedded_nats import EmbeddedNats
 from cli.own_process import OwnProcess
+from events.audit import Auditor, Report
 from serving.ids import SHARDS
+from serving.redis.connect import connect
 from serving.redis.keys import keys_of
 from tests.eventfaults.mover import Mover
 from tests.faults.site import Site
@@ -58,6 +60,14 @@ class LoggedSite(Site):
     async def drained(self, to: int = 0, within_s: float = 60.0) -> None:
         """Return once no more than so many entries are in the outbox; none: all there was to log is in the table."""
         await eventually(lambda: self.waiting() <= to, within_s, f"{to} entries are in the outbox; {self.logs()}")
+
+    async def audit(self) -> Report:
+        """What `ooml audit` finds."""
+        client = connect(self.store.url, cluster=False, timeout_s=5.0)
+        try:
+            return await Auditor(client, str(self.table)).run()
+        finally:
+            await client.aclose()
 
     def waiting(self) -> int:
         """Entries of the outbox."""

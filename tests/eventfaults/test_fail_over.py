@@ -60,6 +60,8 @@ async def test_a_replica_that_lost_the_end_begins_an_epoch_and_nothing_is_kept_t
         assert kept == [row for row in rows if row["scope"] != "later"]
         _check_epochs(rows, survives, later)
         await here.check_sums([survives, later], sums_of(rows))
+        report = await here.audit()
+        assert {(found.scope, found.redis) for found in report.differences} == {("lost", None)}  # what the store has lost, the log knows
 
 
 async def _decide(client: LoggedClient, scope: Scope) -> Decision:

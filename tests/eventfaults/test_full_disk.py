@@ -66,6 +66,7 @@ async def test_a_full_disk_costs_nothing_but_time(leg: Leg) -> None:
     check_table(rows, first)
     check_table(rows, second)
     await here.check_sums(second.scopes, sums_of(rows))
+    assert (await here.audit()).agrees
     assert len(sink.said("keeping events")) == 1  # it was never started again
 
 

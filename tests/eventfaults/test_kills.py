@@ -46,6 +46,8 @@ async def test_whatever_is_killed_the_table_has_everything_once(here: LoggedSite
     check_forgotten(rows, client, here.store.port)
     await here.check_sums(client.scopes)
     await here.check_sums(client.scopes, sums_of(rows))
+    report = await here.audit()
+    assert report.agrees, report
 
 
 async def _break_under_load(here: LoggedSite, client: LoggedClient) -> None:

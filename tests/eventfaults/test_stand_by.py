@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.eventfaults.client import LoggedClient
@@ -20,8 +21,12 @@ pytestmark = pytest.mark.slow
 KEEPING = "keeping events"
 
 
-@pytest.mark.parametrize("nats", [True, False], ids=["broker", "no broker"])
-async def test_of_two_sinks_one_stands_by_and_takes_over(nats: bool, new_store: NewStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("nats", "fault"),
+    [(True, "killed"), (False, "killed"), (True, "paused")],
+    ids=["broker, killed", "no broker, killed", "broker, paused"],
+)
+async def test_of_two_sinks_one_stands_by_and_takes_over(nats: bool, fault: str, new_store: NewStore, tmp_path: Path) -> None:
     async with logged(new_store(tmp_path, {}), tmp_path, nats=nats, relays=3, sinks=2) as here:
         client = LoggedClient(here.server.address, "u", np.random.default_rng(0), 8, patience_s=(2.0,))
         async with client.load():
@@ -31,12 +36,18 @@ async def test_of_two_sinks_one_stands_by_and_takes_over(nats: bool, new_store: 
             assert not standing_by.said(KEEPING)
             if nats:
                 await here.do(here.relays[0].kill)  # for good: the others have its share from now on
-            await here.do(active.kill)
-            killed_at = datetime.now().astimezone()
+            if fault == "killed":
+                await here.do(active.kill)
+            else:
+                psutil.Process(active.pid).suspend()
+            gone_at = datetime.now().astimezone()
             await eventually(lambda: bool(standing_by.said(KEEPING)), 3 * LEASE_S, "the other sink takes over")
-            assert _after_s(standing_by, killed_at) < 1.5 * LEASE_S
+            assert _after_s(standing_by, gone_at) < 1.5 * LEASE_S
             await _more(client, 100)
-            await here.start(active)
+            if fault == "killed":
+                await here.start(active)
+            else:
+                psutil.Process(active.pid).resume()
             await _more(client, 50)
         await client.settle()
         await here.drained()
@@ -44,6 +55,7 @@ async def test_of_two_sinks_one_stands_by_and_takes_over(nats: bool, new_store: 
         check_table(rows, client)
         check_forgotten(rows, client, here.store.port)
         await here.check_sums(client.scopes, sums_of(rows))
+        assert (await here.audit()).agrees
         assert len(active.said(KEEPING)) == 1  # it came back and stands by
         _check_shares(here)
 
