@@ -15,7 +15,7 @@ from serving.ports import Unavailable
 WAIT_S = 1.0
 PAUSE_S = 0.5
 AGAIN_S = 60.0
-_TOGETHER = 32
+_TOGETHER = 16
 """Entries read without a look at what else there is to do."""
 
 T = TypeVar("T")
