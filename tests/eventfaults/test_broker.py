@@ -64,7 +64,7 @@ async def test_a_broker_that_is_away_for_a_minute_is_not_noticed_by_those_who_as
         assert client.unanswered == 0
         assert lags == sorted(lags)
         assert lags[-1] > 5 * lags[0] > 0
-        assert np.median(away) < 1.5 * np.median(usual) + 0.002
+        assert np.median(away) < 2 * np.median(usual)
         assert np.quantile(away, 0.99) < 0.5
         await client.settle()
         await here.drained()

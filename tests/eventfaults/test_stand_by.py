@@ -41,8 +41,8 @@ async def test_of_two_sinks_one_stands_by_and_takes_over(nats: bool, fault: str,
             else:
                 psutil.Process(active.pid).suspend()
             gone_at = datetime.now().astimezone()
-            await eventually(lambda: bool(standing_by.said(KEEPING)), 3 * LEASE_S, "the other sink takes over")
-            assert _after_s(standing_by, gone_at) < 1.5 * LEASE_S
+            await eventually(lambda: bool(standing_by.said(KEEPING)), 20, "the other sink takes over")
+            assert _after_s(standing_by, gone_at) < 2 * LEASE_S
             await _more(client, 100)
             if fault == "killed":
                 await here.start(active)
