@@ -74,6 +74,7 @@ def test_the_documented_user_may_run_what_is_needed_and_nothing_else() -> None:
     assert "-@all" in DOCUMENTED["ooml"].split()
 
 
+@pytest.mark.slow
 async def test_over_tls_as_the_documented_users_all_works_from_features_to_forgetting(guarded: Guarded, tmp_path: Path) -> None:
     sample_data().write(tmp_path, datetime.now(UTC), users=2)
     given = {
