@@ -22,7 +22,7 @@ from events.gaps import Gap, Sequences
 from events.held import Held, evidence_of, held, still_open
 from events.log import Advance, Erased, Log, read
 from events.outbox import Look, Outbox
-from events.reading import EntryReader
+from events.reading import EntryReader, among
 from events.recompute import TAUGHT, Ends, Recount, recount
 from policies.types import Namespace, PolicyName, ScopeId
 from serving.ids import shard_of
@@ -33,6 +33,7 @@ from serving.redis.published import load
 from serving.versions import Published
 
 ATTEMPTS = 10
+"""How often it is begun anew because files were erased under it."""
 LOOKS = 3
 """How often a difference is seen before it is one."""
 
@@ -143,7 +144,7 @@ class Auditor:
         return {namespace: policy.spec.half_life_s for namespace, policy in self._policies.items()}
 
     async def _log(self) -> tuple[Look, Log]:
-        return await read(self._outbox, EntryReader(self._policy_of, self._cannot_read), self._url)
+        return await read(self._outbox, EntryReader(among(self._policies), self._cannot_read), self._url)
 
     async def _again(self, seen: Sequence[Difference]) -> list[Difference]:
         """Which of the differences are still there."""
@@ -168,10 +169,6 @@ class Auditor:
     def _unpublished(self, recount: Recount, found: Held) -> dict[Namespace, int]:
         there = {namespace: len(rows) for namespace, rows in found.evidence.items() if rows and namespace not in self._policies}
         return {**there, **recount.unknown}
-
-    async def _policy_of(self, namespace: Namespace) -> PolicyName | None:
-        policy = self._policies.get(namespace)
-        return None if policy is None else policy.spec.name
 
     def _cannot_read(self, what: str, *, shard: int, entry: str, error: str) -> None:
         self._unreadable[f"entry {entry} of shard {shard}: {error}"] = None

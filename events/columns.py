@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from events.packed import packed
 
 TIME = pa.timestamp("us", "UTC")
 DAY_US = 86_400_000_000
+FIRST_DAY = date(1970, 1, 1)
 _DOUBLE_BYTES = 8
 
 KINDS: Mapping[str, str] = {

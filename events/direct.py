@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from events.bus import Delivery
-from events.outbox import Entry, Outbox
+from events.outbox import AGAIN_S, Entry, Outbox
 from events.reading import EntryReader
-
-AGAIN_S = 60.0
 
 
 class DirectSource:

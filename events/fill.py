@@ -16,7 +16,7 @@ from events.audit import Stage, by_namespace
 from events.held import clocks
 from events.log import Log, read
 from events.outbox import Outbox
-from events.reading import EntryReader
+from events.reading import EntryReader, among
 from events.rebuild import CannotRebuild, Rebuilt, evidence, put
 from events.recompute import recount
 from events.relearner import Relearner
@@ -94,10 +94,7 @@ class Filler:
         return filled
 
     async def _log(self, policies: Mapping[Namespace, PublishedPolicy]) -> Log:
-        async def policy_of(namespace: Namespace) -> PolicyName | None:
-            return policies[namespace].spec.name if namespace in policies else None
-
-        _, log = await read(Outbox(self._client), EntryReader(policy_of, lambda what, **said: None), self._url)
+        _, log = await read(Outbox(self._client), EntryReader(among(policies), lambda what, **said: None), self._url)
         return log
 
     async def _write(self, target: PublishedPolicy, log: Log, filled: Filled) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from events import packed
 from events.bus import Message
-from events.columns import DAY_US, SCHEMA, TIME, table_of
+from events.columns import DAY_US, FIRST_DAY, SCHEMA, TIME, table_of
 from events.outbox import Look, Outbox
 from events.reading import EntryReader
 from events.table import TableUnavailable
@@ -87,7 +87,9 @@ class Log:
         asked, waiting = pc.field("kind").isin(kinds), self._waiting["id"].combine_chunks()
         where = asked if where is None else asked & where
         later = pc.field("recorded_at") >= pa.scalar(since_us, TIME)
-        for batch in self._read(needed, (pc.field("date") >= _date(since_us)) & later if since_us > 0 else None):
+        for batch in self._read(
+            needed, (pc.field("date") >= FIRST_DAY + timedelta(days=since_us // DAY_US)) & later if since_us > 0 else None
+        ):
             advance(batch.num_rows)
             rows = pa.Table.from_batches([batch])
             if self.waiting:
@@ -133,7 +135,3 @@ def rows_of(messages: Sequence[Message]) -> pa.Table:
     """What messages will be in the table: rows of `SCHEMA`, each event once."""
     found = {message.id: message.body for message in messages}
     return table_of([packed.read(body) for body in found.values()], [bytes.fromhex(name) for name in found])
-
-
-def _date(us: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=us // DAY_US)

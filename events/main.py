@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from events.bus import Bus, BusUnavailable
 from events.direct import DirectSource
+from events.insisting import insist
 from events.jetstream import JetStreamBus
 from events.lease import LeaseLost, lease
 from events.outbox import Outbox
@@ -29,11 +30,8 @@ from serving.redis.connect import Client, connect
 
 SINK_LEASE = "ooml:sink"
 LAG_S = 10.0
-_PAUSE_S = 1.0
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +96,12 @@ async def _source(settings: EventSettings, parts: Parts) -> Source:
     bus = parts.bus
     if bus is None:
         return DirectSource(parts.outbox, parts.entries, settings.event_again_s)
-    return await _once_there("the bus cannot be reached", BusUnavailable, lambda: bus.subscribe(NAME, [ALL]))
+    return await insist(lambda: bus.subscribe(NAME, [ALL]), (BusUnavailable,), log.warning, "the bus cannot be reached")
 
 
 async def _opened(url: str) -> EventTable:
     """Once the table can be."""
-    return await _once_there("the table cannot be opened", TableUnavailable, lambda: asyncio.to_thread(EventTable, url))
-
-
-async def _once_there(what: str, away: type[Exception], attempt: Callable[[], Awaitable[T]]) -> T:
-    told = False
-    while True:
-        try:
-            return await attempt()
-        except away as error:
-            if not told:
-                log.warning(what, error=str(error))
-            told = True
-            await asyncio.sleep(_PAUSE_S)
+    return await insist(lambda: asyncio.to_thread(EventTable, url), (TableUnavailable,), log.warning, "the table cannot be opened")
 
 
 @asynccontextmanager

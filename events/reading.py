@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from events.bus import Message
 from events.outbox import Entry
 from events.translate import messages_of
 from policies.types import Namespace, PolicyName
 from serving.events import DecisionMade, LogEntry, ScopeForgotten
+from serving.following import Report
+from serving.ports import PublishedPolicy
 from serving.redis.catalog import RedisCatalog
 from serving.redis.codec import unpack_entry
 
-Report = Callable[..., object]
 PolicyOf = Callable[[Namespace], Awaitable[PolicyName | None]]
 """Whose namespace it is; None: nobody's that is published."""
 
@@ -58,6 +59,16 @@ def published_in(catalog: RedisCatalog) -> PolicyOf:
                 return None
             seen[namespace] = found.spec.name
         return seen[namespace]
+
+    return policy_of
+
+
+def among(policies: Mapping[Namespace, PublishedPolicy]) -> PolicyOf:
+    """Looks namespaces up among these."""
+
+    async def policy_of(namespace: Namespace) -> PolicyName | None:
+        policy = policies.get(namespace)
+        return None if policy is None else policy.spec.name
 
     return policy_of
 

@@ -8,13 +8,14 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from events.bus import Bus, BusUnavailable, Message, MessageTooLarge
-from events.outbox import Entry, Outbox
-from events.reading import EntryReader, Report
+from events.insisting import insist
+from events.outbox import AGAIN_S, Entry, Outbox
+from events.reading import EntryReader
+from serving.following import Report
 from serving.ports import Unavailable
 
 WAIT_S = 1.0
 PAUSE_S = 0.5
-AGAIN_S = 60.0
 _TOGETHER = 16
 """Entries read without a look at what else there is to do."""
 
@@ -140,17 +141,5 @@ class Relay:
             self.published += len(messages)
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try until it succeeds."""
-        failing = ""
-        while True:
-            try:
-                result = await attempt()
-            except (Unavailable, BusUnavailable) as error:
-                if str(error) != failing:
-                    self._report("events cannot be moved", error=str(error))
-                failing = str(error)
-                await asyncio.sleep(PAUSE_S)
-            else:
-                if failing:
-                    self._report("events are moved again")
-                return result
+        away = (Unavailable, BusUnavailable)
+        return await insist(attempt, away, self._report, "events cannot be moved", well="events are moved again", pause_s=PAUSE_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -13,13 +14,13 @@ from ooml.bandit.v1 import events_pb2 as pb
 from events.bus import Bus, BusUnavailable, Delivery, Message, MessageTooLarge
 from events.columns import SCHEMA, table_of
 from events.identity import identity
+from events.insisting import insist
 from events.outbox import Outbox
 from events.packed import read
 from events.subjects import DEAD_LETTERS, subject_of
 from events.table import EventTable, TableUnavailable, erasures_of
+from serving.following import Report
 from serving.ports import Unavailable
-
-Report = Callable[..., object]
 
 NAME = "sink"
 """Of the sink's subscription."""
@@ -27,8 +28,8 @@ MOST = 20_000
 """Events kept in one commit, about."""
 WINDOW_S = 1.0
 """How long the first of them waits for the others."""
-PAUSE_S = 1.0
 COMPACT_S = 600.0
+_AWAY = (TableUnavailable, BusUnavailable, Unavailable)
 _FETCH = 2_000
 _TOGETHER = 1_000
 """Events made rows of together: so many fit the processor's cache."""
@@ -96,7 +97,8 @@ class Sink:
             while True:
                 batch = await gathering
                 gathering = asyncio.create_task(self._gather(window_s))
-                await self._insist(batch)
+                ill, count = "events cannot be kept; they stay where they are", len(batch.deliveries)
+                await insist(partial(self._keep, batch), _AWAY, self._report, ill, events=count)
                 if clock() >= compact_at:
                     await self._compact()
                     compact_at = clock() + compact_s
@@ -114,15 +116,10 @@ class Sink:
         return self.kept - before
 
     async def _gather(self, window_s: float) -> _Batch:
-        failing = False
-        while True:
-            try:
-                return _batch(await self._fetched(window_s))
-            except (BusUnavailable, Unavailable) as error:
-                if not failing:
-                    self._report("events cannot be fetched", error=str(error))
-                failing = True
-                await asyncio.sleep(PAUSE_S)
+        async def gathered() -> _Batch:
+            return _batch(await self._fetched(window_s))
+
+        return await insist(gathered, (BusUnavailable, Unavailable), self._report, "events cannot be fetched")
 
     async def _fetched(self, window_s: float) -> list[Delivery]:
         """What comes within a time after the first, or as much as is kept at once."""
@@ -132,20 +129,6 @@ class Sink:
         while deliveries and len(deliveries) < MOST and (left_s := until - clock()) > 0:
             deliveries += await self._source.fetch(_FETCH, left_s)
         return deliveries
-
-    async def _insist(self, batch: _Batch) -> None:
-        """Keep a batch, however long it takes."""
-        failing = ""
-        while True:
-            try:
-                await self._keep(batch)
-            except (TableUnavailable, BusUnavailable, Unavailable) as error:
-                if str(error) != failing:
-                    self._report("events cannot be kept; they stay where they are", error=str(error), events=len(batch.deliveries))
-                failing = str(error)
-                await asyncio.sleep(PAUSE_S)
-            else:
-                return
 
     async def _keep(self, batch: _Batch) -> None:
         if not batch.deliveries:

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from numpy.typing import NDArray
 
-from events.columns import SCHEMA, TIME
+from events.columns import FIRST_DAY, SCHEMA, TIME
 from events.known import MOST, Known, Words, firsts, words_of
 
 PARTITIONS = ("policy", "date")
@@ -103,6 +103,7 @@ class EventTable:
         """
         with _available():
             self._table.optimize.compact()
+            self._sync()  # before what it replaces may go
             self._table.vacuum(retention_hours=keep_hours, enforce_retention_duration=False, dry_run=False)
             self._table.create_checkpoint()
             self._table.cleanup_metadata()
@@ -207,7 +208,7 @@ class EventTable:
     def _ids(self, partition: Partition) -> Words:
         policy, day = partition
         of_policy = pc.field("policy").is_null() if policy is None else pc.field("policy") == policy
-        return _ids_of(self._read(["id"], of_policy & (pc.field("date") == _date(day))))
+        return _ids_of(self._read(["id"], of_policy & (pc.field("date") == FIRST_DAY + timedelta(days=day))))
 
     def _read(self, columns: Sequence[str], where: pc.Expression) -> pa.Table:
         return self._table.to_pyarrow_dataset().to_table(columns=list(columns), filter=where)
@@ -255,10 +256,6 @@ def _predicate(erasure: Erasure) -> str:
     policy, scope = (text.replace("'", "''") for text in (erasure.policy, erasure.scope))
     until = f"arrow_cast({erasure.at_us}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
     return f"(policy = '{policy}' AND scope = '{scope}' AND kind <> 'forgotten' AND recorded_at <= {until})"
-
-
-def _date(day: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=day)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,6 +70,24 @@ def test_nor_after_a_restart_or_after_files_were_joined(table: EventTable, folde
     assert len(DeltaTable(folder).file_uris()) == 1 < files
     assert EventTable(str(folder)).append(rows_of(*events)) == 0
     assert len(stored(folder)) == 20
+
+
+def test_what_compaction_writes_is_on_disk_before_what_it_replaces_may_go(
+    table: EventTable, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        table.append(rows_of(decided(f"u{number}")))
+    synced: set[Path] = set()
+    opened = os.open
+
+    def noted(path: Path, flags: int) -> int:
+        synced.add(path.resolve())
+        return opened(path, flags)
+
+    monkeypatch.setattr(os, "open", noted)
+    table.compact()
+    (joined,) = DeltaTable(folder).file_uris()
+    assert Path(joined.removeprefix("file://")).resolve() in synced
 
 
 @pytest.mark.parametrize("later_s", [-DAY_S, DAY_S], ids=["the day before", "the day after"])
