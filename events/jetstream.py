@@ -150,13 +150,20 @@ class JetStreamBus:
     async def _make_stream(self, link: Link, name: str, subjects: str) -> None:
         """Does nothing where there is one: a broker that lost its data is found without."""
         config = StreamConfig(
-            name=name, subjects=[subjects], storage=StorageType.FILE, max_age=self._keep_s, duplicate_window=self._window_s
+            name=name,
+            subjects=[subjects],
+            storage=StorageType.FILE,
+            max_age=self._keep_s,
+            duplicate_window=self._window_s,
+            allow_atomic=True,
         )
         try:
             await link.answer(link.jetstream.add_stream(config))
         except APIError as error:
             if error.err_code != _KEPT_OTHERWISE:
                 raise
+            found = await link.answer(link.jetstream.stream_info(name))
+            link.takes_batches &= bool(found.config.allow_atomic)
 
 
 def _stream_of(subjects: Sequence[str]) -> str:

@@ -22,9 +22,15 @@ T = TypeVar("T")
 FAILURES = (nats.errors.Error, OSError, TimeoutError)
 """What calls of a `Link` raise when it is of no use any more."""
 
-_TOGETHER = 64
-"""Messages written before what is pending goes out: the server works while we write."""
-_BYTES_TOGETHER = 256 << 10
+_KNOWS_BATCHES = (2, 12)
+"""Servers from that version on keep several messages at once or none, and sync once for all of them."""
+_BATCH = 256
+"""Messages of a batch, at most; a server takes a thousand."""
+_WORTH = 24
+"""Fewer are sent one by one: to open and to close a batch costs the server about as much as it costs to keep so many."""
+_ONE_BY_ONE = 64
+"""Messages written before what is pending goes out, where there are no batches: the server works while we write."""
+_BYTES_TOGETHER = 512 << 10
 _ON_THEIR_WAY = 6
 """So many times that before we wait for the server. It answers when it has synced all that it found waiting: with more, a slow disk would
 look like a server that is silent."""
@@ -42,11 +48,13 @@ class Link:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._client = _Client()
-        self._batches: dict[str, _Batch] = {}
+        self._sent: dict[str, _Sent] = {}
         self._numbers = itertools.count()
         self._inbox = ""
         self._heard_at = 0.0
         self._said: Exception | None = None
+        self.takes_batches = True
+        """Whether the streams do; each that does not says so with an answer that is lost time."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -100,18 +108,18 @@ class Link:
         Raises:
             FAILURES.
         """
-        on_their_way: deque[_Batch] = deque()
+        together = self.takes_batches and self.version >= _KNOWS_BATCHES
+        on_their_way: deque[_Sent] = deque()
         try:
-            for group in _groups(messages):
+            for group in _groups(messages, _BATCH if together else _ONE_BY_ONE):
                 if len(on_their_way) == _ON_THEIR_WAY:
-                    await self._kept(on_their_way[0])
-                    del self._batches[on_their_way.popleft().reply]
-                on_their_way.append(await self._sent(group))
-            for batch in on_their_way:
-                await self._kept(batch)
+                    await self._kept(on_their_way.popleft())
+                on_their_way.append(await self._send(group, as_batch=together and len(group) >= _WORTH))
+            while on_their_way:
+                await self._kept(on_their_way.popleft())
         finally:
-            for batch in on_their_way:
-                del self._batches[batch.reply]
+            for sent in on_their_way:
+                del self._sent[sent.reply]
 
     async def ask(self, subject: str) -> None:
         """Send an empty request and return when it is answered.
@@ -175,24 +183,37 @@ class Link:
         await self._client.close()
         await self._end()
 
-    async def _sent(self, messages: Sequence[Message]) -> _Batch:
-        batch = _Batch(f"{self._inbox}.{next(self._numbers)}", len(messages))
-        self._batches[batch.reply] = batch
-        for message in messages:
-            await self._client.publish(message.subject, message.body, batch.reply, headers_of(message))
+    async def _send(self, messages: Sequence[Message], *, as_batch: bool) -> _Sent:
+        sent = _Sent(f"{self._inbox}.{next(self._numbers)}", messages, as_batch)
+        self._sent[sent.reply] = sent
+        for number, message in enumerate(messages, 1):
+            headers, reply = headers_of(message), sent.reply
+            if as_batch:
+                headers |= {"Nats-Batch-Id": sent.reply, "Nats-Batch-Sequence": str(number)}
+                if number < len(messages):
+                    reply = ""
+                else:
+                    headers["Nats-Batch-Commit"] = "1"
+            await self._client.publish(message.subject, message.body, reply, headers)
         await asyncio.sleep(0)
-        return batch
+        return sent
 
-    async def _kept(self, batch: _Batch) -> None:
-        await self.heard(batch.answered, lambda: max(self._heard_at, batch.sent_at), self._timeout_s)
-        if batch.error is not None:
-            raise batch.error
+    async def _kept(self, sent: _Sent) -> None:
+        """Return when they are; send them one by one if the server refused them as a batch, as it does when it has one of them already."""
+        try:
+            await self.heard(sent.answered, lambda: max(self._heard_at, sent.sent_at), self._timeout_s)
+        finally:
+            del self._sent[sent.reply]
+        if sent.as_batch and isinstance(sent.error, APIError):
+            await self._kept(await self._send(sent.messages, as_batch=False))
+        elif sent.error is not None:
+            raise sent.error
 
     async def _hear(self, answer: Any) -> None:
         self._heard_at = asyncio.get_running_loop().time()
-        batch = self._batches.get(answer.subject)
-        if batch is not None:
-            batch.hear(answer)
+        sent = self._sent.get(answer.subject)
+        if sent is not None:
+            sent.hear(answer)
 
     def _failure(self) -> Exception:
         return self._said or nats.errors.ConnectionClosedError()
@@ -221,19 +242,21 @@ class _Client(nats.aio.client.Client):
         await super()._close(status, do_cbs)
 
 
-class _Batch:
-    """Messages on their way, each of which is answered once."""
+class _Sent:
+    """Messages on their way: each is answered once, or all of a batch together."""
 
-    def __init__(self, reply: str, size: int) -> None:
+    def __init__(self, reply: str, messages: Sequence[Message], as_batch: bool) -> None:
         loop = asyncio.get_running_loop()
         self.reply = reply
+        self.messages = messages
+        self.as_batch = as_batch
         self.answered: asyncio.Future[None] = loop.create_future()
         self.error: Exception | None = None
         self.sent_at = loop.time()
-        self._open = size
+        self._open = len(messages)
 
     def hear(self, answer: Any) -> None:
-        """One of them is kept, or is not."""
+        """One of them is kept, or all of the batch are, or are not."""
         if self.answered.done():
             return
         if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
@@ -244,19 +267,19 @@ class _Batch:
             except ValueError:
                 return  # somebody else who hears of it answers too
             if "error" in said:
-                self.error = APIError.from_error(said["error"])
+                self.error = APIError(**said["error"])  # `from_error` raises it
             elif "stream" in said:
-                self._open -= 1
+                self._open -= said.get("count", 1)
         if self.error or not self._open:
             self.answered.set_result(None)
 
 
-def _groups(messages: Iterable[Message]) -> Iterator[list[Message]]:
+def _groups(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
     """Messages in order, as they are sent together."""
     group: list[Message] = []
     size = 0
     for message in messages:
-        if group and (len(group) == _TOGETHER or size + len(message.body) > _BYTES_TOGETHER):
+        if group and (len(group) == most or size + len(message.body) > _BYTES_TOGETHER):
             yield group
             group, size = [], 0
         group.append(message)

@@ -27,7 +27,8 @@ from events.outbox import Entry
 WITH, WITHOUT = "with", "without"
 BUSY, ALONE = 16, 1
 """Calls in flight: CPU is judged under load, the time of a call where it does not wait for others."""
-SETTINGS: Mapping[str, Mapping[str, object]] = {WITHOUT: {}, WITH: {"event_sink": "drained"}}
+SETTINGS: Mapping[str, object] = {"event_sink": "drained"}
+"""Of both servers: they write the same, and of one of them nobody takes it away."""
 LONGER = 4
 """Times a measurement is longer than others: a sink that works once a second is to be in each of them."""
 REWARDED = 0.5
@@ -41,11 +42,11 @@ def measure(site: Site) -> list[Row]:
     site.ooml  # noqa: B018  brings up what is copied
     with ExitStack() as stack:
         stores, scoring_servers = {}, {}
-        for who, settings in SETTINGS.items():
+        for who in (WITHOUT, WITH):
             stores[who] = stack.enter_context(servers.store(site.folder / f"events-{who}"))
             copy(site.redis, stores[who])
             log = site.folder / f"events-{who}.log"
-            scoring_servers[who] = stack.enter_context(servers.serve([stores[who]], log, seed=site.seed, settings=settings))
+            scoring_servers[who] = stack.enter_context(servers.serve([stores[who]], log, seed=site.seed, settings=SETTINGS))
         client = stack.enter_context(redis.Redis.from_url(stores[WITH].url))
         site.tell("making a sample")
         sample = _sample(site, scoring_servers[WITH], client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 import nats as nats_py
 import pytest
-from nats.js.api import StorageType
+from nats.js.api import DiscardPolicy, StorageType
 
 from cli.embedded_nats import EmbeddedNats
 from events.bus import BusUnavailable, Message, MessageTooLarge, Origin
@@ -254,12 +255,61 @@ async def test_a_message_the_broker_takes_at_no_time_stops_no_other(tmp_path: Pa
             assert (await fetched(subscription, 1))[0].message == largest
 
 
+async def answers_to(nats: EmbeddedNats, publish: Callable[[], Awaitable[None]]) -> list[dict[str, object]]:
+    """What the broker answers publishers with meanwhile."""
+    async with asyncio.timeout(10.0):
+        client = await nats_py.connect(nats.url)
+        heard = await client.subscribe("_INBOX.>")
+        await client.flush()
+        await publish()
+        await client.flush()
+        answers = [json.loads((await heard.next_msg()).data) for _ in range(heard.pending_msgs)]
+        await client.close()
+    return [answer for answer in answers if answer.get("stream") == "SIGNALS"]
+
+
+async def test_many_messages_are_kept_and_synced_as_few_batches_and_come_one_by_one(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        answers = await answers_to(nats, lambda: bus.publish(messages(range(300))))
+        assert [answer.get("count") for answer in answers] == [256, 44]
+        assert came(await fetched(subscription, 300)) == list(range(300))
+
+
+async def test_a_batch_of_which_some_were_kept_before_is_kept_without_them(nats: EmbeddedNats) -> None:
+    async with jetstream(nats, again_after_s=60.0) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        await bus.publish(messages(range(50)))
+        await bus.publish([*messages(range(25, 100)), *messages(range(90, 110))])
+        assert came(await fetched(subscription, 110)) == list(range(110))
+        assert await bus.backlog("reader") == 110
+
+
+async def test_messages_of_two_streams_may_be_published_together(nats: EmbeddedNats) -> None:
+    async with jetstream(nats) as bus:
+        signals, dead = await bus.subscribe("signals", [ALL]), await bus.subscribe("dead", [DEAD_LETTERS])
+        await bus.publish([message(n, DEAD_LETTERS if n % 3 == 0 else "signals.tip.served") for n in range(60)])
+        assert came(await fetched(dead, 20)) == list(range(0, 60, 3))
+        assert came(await fetched(signals, 40)) == [n for n in range(60) if n % 3]
+
+
+@pytest.mark.parametrize("count", [2, 60])
+async def test_what_the_broker_refuses_is_told_at_once_and_in_its_words(nats: EmbeddedNats, count: int) -> None:
+    client = await nats_py.connect(nats.url)
+    await client.jetstream().add_stream(name="SIGNALS", subjects=[ALL], max_msgs=1, discard=DiscardPolicy.NEW, allow_atomic=True)
+    async with jetstream(nats, timeout_s=30.0) as bus, asyncio.timeout(10.0):
+        with pytest.raises(BusUnavailable, match="maximum messages exceeded"):
+            await bus.publish(messages(range(count)))
+    await client.close()
+
+
 async def test_a_stream_that_somebody_set_up_otherwise_is_used_as_it_is(nats: EmbeddedNats) -> None:
     client = await nats_py.connect(nats.url)
     await client.jetstream().add_stream(name="SIGNALS", subjects=[ALL], storage=StorageType.FILE, max_age=1000.0)
     async with jetstream(nats) as bus:
-        await bus.publish([message(1)])
-        assert came(await fetched(await bus.subscribe("reader", [ALL]), 1)) == [1]
+        answers = await answers_to(nats, lambda: bus.publish(messages(range(100))))
+        assert [answer.get("count") for answer in answers] == [None] * 100  # it takes no batches, and is not asked to
+        assert came(await fetched(await bus.subscribe("reader", [ALL]), 100)) == list(range(100))
     assert (await client.jetstream().stream_info("SIGNALS")).config.max_age == 1000.0
     await client.close()
 
