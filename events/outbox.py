@@ -19,7 +19,7 @@ GROUP = "relay"
 """Of consumers, in every stream; all who read are one consumer of it: what one of them took and did not live to tell is everybody's."""
 AGAIN_S = 60.0
 """After how long what was taken and is there still is taken to be lost, unless settings say otherwise."""
-GATHER_S = 0.03
+GATHER_S = 0.1
 """From one taking to the next, unless much waits: to look into all streams costs the store as much for one entry as for a hundred."""
 _POLL_S = 0.05
 _AT_ONCE = 8
