@@ -91,12 +91,14 @@ class Relay:
         Raises:
             Unavailable, BusUnavailable.
         """
-        marked_s = await self._marked_s()
-        if marked_s is None:
+        marked_at = await self._marked_at()
+        if marked_at is None:
             return 0
+        clock = asyncio.get_running_loop().time
         again, before = 0, list[Entry]()
-        # Taking them anew makes them young again, so the next are others; but for those who wait for no time at all.
-        while (entries := await self._outbox.take_again(max(self._again_s, marked_s))) and entries != before:
+        # Taking them anew makes them young again, so the next are others; but for those who wait for no time at all. What was taken since
+        # the mark grows older meanwhile: how old is old enough is asked each time.
+        while (entries := await self._outbox.take_again(max(self._again_s, clock() - marked_at))) and entries != before:
             await self._publish(await self._told_by(entries))
             again, before = again + len(entries), entries
         if again:
@@ -118,8 +120,8 @@ class Relay:
                 await asyncio.sleep(0)  # else the bus would run out of what is being published
         return messages
 
-    async def _marked_s(self) -> float | None:
-        """How long ago it was that all the keeper is done with by now was on the bus; None: it is not known to be done with anything."""
+    async def _marked_at(self) -> float | None:
+        """When all was on the bus that the keeper is done with by now; None: it is not known to be done with anything."""
         standing = await self._bus.standing(self._keeper)
         if standing is None:
             return None
@@ -130,7 +132,7 @@ class Relay:
         if standing.done < last:
             return None
         self._mark = (standing.last, now)
-        return now - at
+        return at
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         if messages:

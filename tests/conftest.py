@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from cli.embedded import EmbeddedServer, bundled_server, find_server, server_on_path
 from tests.servers import Cluster, Store, cluster, flush
 
-settings.register_profile("ooml", deadline=None)  # how long an example takes depends on what else the machine does
+# The same examples in every run, and no judging of how long they take: what a run finds hangs on the code alone.
+settings.register_profile("ooml", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", settings.get_profile("ooml"), derandomize=False)  # others in every run: --hypothesis-profile search
 settings.load_profile("ooml")
 pytest_plugins = ("tests.nothing_skipped", "pytester")
 

@@ -16,7 +16,7 @@ from ooml.bandit.v1 import events_pb2 as pb
 from events.bus import BusUnavailable, Message, MessageTooLarge
 from events.direct import DirectSource
 from events.memory import MemoryBus
-from events.outbox import Outbox
+from events.outbox import GROUP, Outbox
 from events.packed import read
 from events.reading import EntryReader
 from events.relay import Relay
@@ -26,6 +26,7 @@ from events.table import EventTable, TableUnavailable
 from policies.types import Namespace, PolicyName
 from serving.ports import Unavailable
 from serving.redis.connect import Client
+from serving.redis.keys import keys_of
 from serving.redis.store import StoreSettings
 from tests.events.build import decided, event, learned, rewarded
 from tests.servers import Store, flush
@@ -135,14 +136,29 @@ async def test_what_the_bus_forgot_is_published_again(here: World) -> None:
     assert await here.waiting() == 0
 
 
+async def taken_an_hour_ago(here: World) -> None:
+    """Let whatever was taken have been taken then, by the store's clock."""
+    for shard, entry, _ in (await here.outbox.look()).entries:
+        await here.client.execute_command("XCLAIM", keys_of(shard).outbox, GROUP, GROUP, 0, entry, "IDLE", 3_600_000)
+
+
+def marked_half_an_hour_ago(relay: Relay) -> None:
+    """Let it have looked at the bus then, by its own clock: so far apart, it does not matter how a moment is told by either clock."""
+    assert relay._mark is not None
+    last, at = relay._mark
+    relay._mark = last, at - 1800.0
+
+
 async def test_what_was_lost_is_published_again_though_the_bus_is_never_empty(here: World) -> None:
     sink = await here.sink()
     relay = here.relay(again_s=0)
     await here.store.open(P, scope="lost")
     await here.outbox.take(0)  # by a relay that dies
+    await taken_an_hour_ago(here)
     await here.store.open(P, scope="u")
     await relay.move(0)
     assert await relay.move_again() == 0  # it may be among what waits there
+    marked_half_an_hour_ago(relay)
     await sink.step()
     await here.store.open(P, scope="v")
     await relay.move(0)
@@ -156,11 +172,13 @@ async def test_what_a_bus_has_forgotten_is_not_waited_for(here: World) -> None:
     await live(here)
     relay = here.relay(again_s=0)
     await relay.move(0)
+    await taken_an_hour_ago(here)
     assert await relay.move_again() == 0
     here.bus.kept.clear()
     for known in (0, 3):  # entries that are known to be lost, as new messages come and are kept
         await here.bus.publish([Message("signals.tip.served", str(known), decided().SerializeToString())])
         assert await relay.move_again() == known
+        marked_half_an_hour_ago(relay)
         await sink.step()
 
 
