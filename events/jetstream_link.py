@@ -53,6 +53,7 @@ class Link:
         self._inbox = ""
         self._heard_at = 0.0
         self._said: Exception | None = None
+        self._opening = asyncio.timeout(timeout_s)
         self.takes_batches = True
         """Whether the streams do; each that does not says so with an answer that is lost time."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -66,7 +67,7 @@ class Link:
         """
         link = cls(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with link._opening:
                 await link._client.connect(
                     list(servers),
                     error_cb=link._note,
@@ -219,6 +220,11 @@ class Link:
         return self._said or nats.errors.ConnectionClosedError()
 
     async def _note(self, error: Exception) -> None:
+        if self._opening.expired() and not self._client.is_closed:
+            # To `asyncio.wait_for` of Python 3.11, an attempt that fails in the moment the time is over has failed, and the time is not
+            # over: the client would try again without end.
+            self._said = self._said or error
+            raise TimeoutError
         self._said = error
 
     async def _end(self) -> None:

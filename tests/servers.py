@@ -37,7 +37,7 @@ class Cluster:
 Store = EmbeddedServer | Cluster
 
 
-def eventually(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def eventually(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Return as soon as the condition holds; fail when it does not within the time."""
     deadline = time.monotonic() + timeout_s
     while not holds():

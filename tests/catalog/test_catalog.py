@@ -24,6 +24,7 @@ from tests.servers import Store
 
 P = PolicyName("p")
 TAKEN_UP_S = 2.0
+WAIT_S = 30.0
 
 
 class Heard(list[tuple[str, dict[str, Any]]]):
@@ -108,11 +109,11 @@ async def test_replicas_take_up_a_publication_within_two_seconds(clean_store: St
 async def test_a_policy_follows_the_newest_plan_of_its_signature_and_no_other(clean_valkey: EmbeddedServer) -> None:
     async with client_of(clean_valkey) as client, following(client) as catalog:
         await put(client, policy(plan(ttl_s=60)))
-        await within(TAKEN_UP_S, lambda: catalog.live(P) is not None)
+        await within(WAIT_S, lambda: catalog.live(P) is not None)
         rev = await publish_plans(client, 1, [plan(ttl_s=90)])
-        await within(TAKEN_UP_S, lambda: catalog.live(P).plan == plan(ttl_s=90))  # type: ignore[union-attr]
+        await within(WAIT_S, lambda: catalog.live(P).plan == plan(ttl_s=90))  # type: ignore[union-attr]
         await publish_plans(client, rev, [plan({**TYPES, "age": "int64"})])
-        await within(TAKEN_UP_S, lambda: catalog._snapshot.published.plans_rev == rev + 1)
+        await within(WAIT_S, lambda: catalog._snapshot.published.plans_rev == rev + 1)
         assert catalog.live(P).plan == plan(ttl_s=90)  # type: ignore[union-attr]
 
 
@@ -123,7 +124,7 @@ async def test_a_plan_that_no_longer_fits_its_policy_is_not_followed(clean_valke
         await put(client, policy(plan(), arm={"feature": "kind"}))
         async with following(client, heard) as catalog:
             await publish_plans(client, 1, [plan({"age": "float64", "urgent": "bool"})])
-            await within(TAKEN_UP_S, lambda: bool(heard))
+            await within(WAIT_S, lambda: bool(heard))
             assert catalog.live(P).plan == plan()  # type: ignore[union-attr]
     assert "no feature kind" in heard[0][1]["error"]
 
@@ -169,16 +170,16 @@ async def test_a_record_that_cannot_be_read_leaves_the_last_good_version_serving
     with redis.Redis(port=clean_valkey.port) as direct:
         async with client_of(clean_valkey) as client, following(client, heard) as catalog:
             await put(client, policy(alpha=1), policy(name="q"))
-            await within(TAKEN_UP_S, lambda: catalog.names() == ("p", "q"))
+            await within(WAIT_S, lambda: catalog.names() == ("p", "q"))
             direct.hset("ooml:policies", mapping={"p@2": broken, "p": json.dumps({"live": 2, "latest": 2, "since": 0, "reason": ""})})
             direct.hincrby("ooml:policies", "@rev", 1)
-            await within(TAKEN_UP_S, lambda: bool(heard))
+            await within(WAIT_S, lambda: bool(heard))
             assert catalog.live(P).version == 1  # type: ignore[union-attr]
             await put(client, policy(name="q", alpha=9))
-            await within(TAKEN_UP_S, lambda: catalog.live(PolicyName("q")).spec.alpha == 9)  # type: ignore[union-attr]
+            await within(WAIT_S, lambda: catalog.live(PolicyName("q")).spec.alpha == 9)  # type: ignore[union-attr]
             assert catalog.live(P).version == 1  # type: ignore[union-attr]
             await put(client, policy(alpha=3))
-            await within(TAKEN_UP_S, lambda: catalog.live(P).version == 3)  # type: ignore[union-attr]
+            await within(WAIT_S, lambda: catalog.live(P).version == 3)  # type: ignore[union-attr]
     assert [event for event, _ in heard] == ["published record cannot be read"]
     assert heard[0][1]["record"] == "ooml:policies p@2"
 
@@ -192,7 +193,7 @@ async def test_a_record_broken_in_place_keeps_its_meaning(clean_valkey: Embedded
             async with following(client, heard) as catalog:
                 direct.hset("ooml:policies", field, "[")
                 direct.hincrby("ooml:policies", "@rev", 1)
-                await within(TAKEN_UP_S, lambda: bool(heard))
+                await within(WAIT_S, lambda: bool(heard))
                 assert catalog.live(P) == policy()
                 assert catalog.namespaces(P) == (policy().namespace,)
 
@@ -204,13 +205,13 @@ async def test_a_catalogue_outlives_its_redis_and_catches_up(tmp_path: Path) -> 
             await put(client, policy(alpha=1))
             async with following(client, heard) as catalog:
                 server.kill()
-                await within(TAKEN_UP_S, lambda: bool(heard))
+                await within(WAIT_S, lambda: bool(heard))
                 assert catalog.live(P).spec.alpha == 1  # type: ignore[union-attr]
                 with pytest.raises(Unavailable):
                     await catalog.by_namespace(Namespace("nowhere"))
                 server.start()
                 await put(client, policy(alpha=2))
-                await within(TAKEN_UP_S, lambda: catalog.live(P).spec.alpha == 2)  # type: ignore[union-attr]
+                await within(WAIT_S, lambda: catalog.live(P).spec.alpha == 2)  # type: ignore[union-attr]
     assert [event for event, _ in heard] == ["published policies cannot be followed", "published policies are followed again"]
 
 
@@ -228,14 +229,14 @@ async def test_a_hash_that_is_none_is_survived(clean_valkey: EmbeddedServer) -> 
     with redis.Redis(port=clean_valkey.port) as direct:
         async with client_of(clean_valkey) as client, following(client, heard) as catalog:
             await put(client, policy())
-            await within(TAKEN_UP_S, lambda: catalog.live(P) is not None)
+            await within(WAIT_S, lambda: catalog.live(P) is not None)
             kept = direct.dump("ooml:policies")
             direct.set("ooml:policies", "?")
-            await within(TAKEN_UP_S, lambda: len(heard) == 1)
+            await within(WAIT_S, lambda: len(heard) == 1)
             assert catalog.live(P) == policy()
             direct.restore("ooml:policies", 0, kept, replace=True)
             await put(client, policy(alpha=4))
-            await within(TAKEN_UP_S, lambda: catalog.live(P).spec.alpha == 4)  # type: ignore[union-attr]
+            await within(WAIT_S, lambda: catalog.live(P).spec.alpha == 4)  # type: ignore[union-attr]
 
 
 async def test_many_questions_at_once_share_their_looks_at_redis(clean_valkey: EmbeddedServer) -> None:

@@ -36,7 +36,7 @@ with up(UpSettings(Path(sys.argv[1]), server={"port": 0}, feature_repo=Path(sys.
     server.wait()
 """
 """`ooml up` on another feature repository: data folder, repository."""
-WITHIN_S = 5.0
+WITHIN_S = 15.0
 """How soon a running server follows what `feast apply` changed."""
 MOVED_WITHIN_S = 10.0
 """How soon an event is in the table, though what moves it has to be started."""

@@ -19,6 +19,8 @@ from tests.serving.waiting import eventually
 
 AWAY_S = 60.0
 LOOK_S = 5.0
+UNNOTICED_S = 0.05
+"""So little may come of what else the machine does."""
 NOT_AN_EVENT = {b"": "an event of kind None", b"\xff\xff": "not an ooml.bandit.v1.Event", b"\x08\x01": "an event of kind None"}
 
 
@@ -49,7 +51,7 @@ async def test_a_broker_that_is_away_for_a_minute_is_not_noticed_by_those_who_as
     """With the settings that people have: nothing is hurried."""
     async with logged(new_store(tmp_path, {}), tmp_path, hurried=False) as here:
         assert here.nats is not None
-        client = LoggedClient(here.server.address, "u", np.random.default_rng(0), 4, patience_s=(1.0,), pause_s=0.1)
+        client = LoggedClient(here.server.address, "u", np.random.default_rng(0), 4, patience_s=(5.0,), pause_s=0.1)
         async with client.load():
             await eventually(lambda: len(client.applied_after_s) >= 300, 60, "300 rewards")
             usual = client.applied_after_s[100:]  # the first ones met a server that had just begun
@@ -64,7 +66,7 @@ async def test_a_broker_that_is_away_for_a_minute_is_not_noticed_by_those_who_as
         assert client.unanswered == 0
         assert lags == sorted(lags)
         assert lags[-1] > 5 * lags[0] > 0
-        assert np.median(away) < 2 * np.median(usual)
+        assert np.median(away) < max(2 * np.median(usual), UNNOTICED_S)
         assert np.quantile(away, 0.99) < 0.5
         await client.settle()
         await here.drained()

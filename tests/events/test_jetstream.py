@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import nats as nats_py
 import pytest
+from nats.aio.transport import TcpTransport
 from nats.js.api import DiscardPolicy, StorageType
 
 from cli.embedded_nats import EmbeddedNats
@@ -25,6 +26,8 @@ from events.subjects import ALL, DEAD_LETTERS
 from tests.events.buses import AGAIN_S, came, fetched, jetstream, message, messages
 
 TIMEOUT_S = 1.0
+BUSY_S = 5.0
+"""What a busy machine may take beside; far less than what would be waited for otherwise."""
 T = TypeVar("T")
 
 
@@ -122,8 +125,27 @@ async def test_a_broker_that_is_away_is_unavailable_within_the_timeout(nats: Emb
             began = time.monotonic()
             with pytest.raises(BusUnavailable, match=f"NATS at {nats.host}:{nats.port}: ") as error:
                 await call()
-            assert time.monotonic() - began < TIMEOUT_S + 0.5
+            assert time.monotonic() - began < TIMEOUT_S + BUSY_S
         assert "Connect call failed" in str(error.value)
+
+
+async def test_a_broker_that_refuses_in_the_moment_the_time_is_over_is_unavailable_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = 0
+
+    async def refused(*_: object, **__: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+        elif attempts > 3:
+            pytest.fail("it goes on")
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(TcpTransport, "connect", refused)
+    async with asyncio.timeout(10.0):
+        with pytest.raises(BusUnavailable, match="refused"):
+            await JetStreamBus(["nats://127.0.0.1:1"], "the broker", timeout_s=0.1).publish([message(1)])
 
 
 @pytest.mark.parametrize("count", [1, 3_000])
@@ -140,7 +162,7 @@ async def test_a_broker_that_hangs_is_unavailable_within_the_timeout_and_found_a
                 await bus.publish(sent)
             with pytest.raises(BusUnavailable):
                 await subscription.fetch(1, 0.0)
-            assert time.monotonic() - began < 2 * TIMEOUT_S + 1.0
+            assert time.monotonic() - began < 2 * TIMEOUT_S + BUSY_S
         finally:
             os.kill(pid, signal.SIGCONT)
         await bus.publish(sent)
@@ -346,7 +368,7 @@ async def test_what_was_not_done_comes_again_though_its_reader_lives(nats: Embed
         began = time.monotonic()
         deliveries = await fetched(subscription, 100)
         again = await fetched(subscription, 100)
-        assert AGAIN_S / 2 < time.monotonic() - began  # by the broker's clock and by ours
+        assert time.monotonic() - began > AGAIN_S / 2  # by the broker's clock and by ours
         assert sorted(came(again)) == list(range(100))
         await subscription.done(deliveries)
         assert await subscription.fetch(10, 2 * AGAIN_S) == []

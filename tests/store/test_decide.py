@@ -197,15 +197,15 @@ async def test_a_decision_is_unknown_past_its_window_and_grace(at: Harness) -> N
 
 
 async def test_activation_prolongs_the_life_of_a_decision(at: Harness) -> None:
-    p = policy(window_s=0.3, late_grace_s=0.0)
+    p = policy(window_s=0.8, late_grace_s=0.0)
     recorded = await at.decide(p, decision(p, deferred=True))
     of, made_by = recorded.decision.decision_id, (await at.read(p)).now
 
     async def half_way() -> bool:
-        return bool((await at.read(p)).now > made_by + 0.15)
+        return bool((await at.read(p)).now > made_by + 0.4)
 
     async def past_its_first_life() -> bool:
-        return bool((await at.read(p)).now > made_by + 0.3)
+        return bool((await at.read(p)).now > made_by + 0.8)
 
     await until(half_way)
     await at.store.activate(p, of)

@@ -81,12 +81,16 @@ async def test_nothing_is_dropped_that_could_not_be_logged(client: Client) -> No
 
 async def test_of_several_janitors_one_walks_an_interval(client: Client) -> None:
     at = on_redis(client)
-    janitors = [asyncio.create_task(Janitor(client, interval_s=LONG).run()) for _ in range(4)]
+    walked = asyncio.Event()
 
-    async def walked() -> bool:
-        return bool(await client.exists(JANITOR_LOCK))
+    class Watched(Janitor):
+        async def walk(self) -> int:
+            dropped = await super().walk()
+            walked.set()
+            return dropped
 
-    await until(walked)
+    janitors = [asyncio.create_task(Watched(client, interval_s=LONG).run()) for _ in range(4)]
+    await walked.wait()
     await at.open(IDLE_AT_ONCE, scope="s")
     late = asyncio.create_task(Janitor(client, interval_s=0.01).run())
     assert await counts(at, "s") == [1]

@@ -91,7 +91,7 @@ async def test_what_is_under_way_when_the_server_dies_fails_and_the_next_command
 
 
 async def test_a_server_that_hangs_is_given_up_in_time_and_found_again(store: EmbeddedServer) -> None:
-    async with linked(store, timeout_s=0.2) as link:
+    async with linked(store, timeout_s=0.5) as link:
         await link.call("PING")
         hold(store)
         began = asyncio.get_running_loop().time()
@@ -99,7 +99,7 @@ async def test_a_server_that_hangs_is_given_up_in_time_and_found_again(store: Em
         assert {type(answer) for answer in answers} == {TimeoutError}
         with pytest.raises(TimeoutError):
             await link.call("PING")
-        assert 0.4 <= asyncio.get_running_loop().time() - began < 2
+        assert 0.99 <= asyncio.get_running_loop().time() - began < 5
         assert store.pid is not None
         os.kill(store.pid, signal.SIGCONT)
         assert await link.call("PING") == b"PONG"
@@ -120,9 +120,9 @@ async def test_who_ceases_to_wait_for_the_connection_leaves_the_others_waiting(s
 
 async def test_a_slow_answer_is_waited_for_as_long_as_it_may_take(store: EmbeddedServer) -> None:
     """The timer that watches a first command does not cut off a later one."""
-    async with linked(store, timeout_s=0.4) as link:
+    async with linked(store, timeout_s=1.0) as link:
         for _ in range(3):
-            await link.call("CLIENT", "PAUSE", "150", "WRITE")
+            await link.call("CLIENT", "PAUSE", "400", "WRITE")
             await link.call("SET", "k", "v")
         assert await link.call("GET", "k") == b"v"
 

@@ -123,7 +123,7 @@ async def test_a_late_first_reward_is_the_first(at: Harness) -> None:
 
 
 async def test_a_reward_after_one_in_time_says_what_that_one_counts_for(at: Harness) -> None:
-    p = policy(aggregate="sum", window_s=0.25)
+    p = policy(aggregate="sum", window_s=0.75)
     of = await at.open(p)
     assert await at.reward(p, of, 2.0, "r1") == RewardOutcome(APPLIED, 2.0)
     deadline = await at.store.activate(p, of)

@@ -61,7 +61,7 @@ async def test_a_few_rewards_of_a_batch_are_worked_on_at_a_time(here: World) -> 
 
 async def test_a_batch_whose_store_hangs_tells_of_each_request_within_its_deadline(here: World) -> None:
     here.obstacles.open.clear()
-    results = (await here.bandit.BatchScore(pb.BatchScoreRequest(requests=[score_request()] * 20), timeout=1)).results
+    results = (await here.bandit.BatchScore(pb.BatchScoreRequest(requests=[score_request()] * 20), timeout=2.5)).results
     seen = [read_status(r.error) for r in results]
     assert [(s.reason, s.code) for s in seen] == [("STORE_UNAVAILABLE", StatusCode.UNAVAILABLE)] * 20
     await here.obstacles.until_waiting(0)
@@ -70,5 +70,5 @@ async def test_a_batch_whose_store_hangs_tells_of_each_request_within_its_deadli
 async def test_what_has_its_answer_when_the_store_hangs_is_told(here: World) -> None:
     here.obstacles.open.clear()
     batch = pb.BatchScoreRequest(requests=[score_request(candidates=[]), score_request(), score_request(policy="shoe")])
-    results = (await here.bandit.BatchScore(batch, timeout=1)).results
+    results = (await here.bandit.BatchScore(batch, timeout=2.5)).results
     assert [read_status(r.error).reason for r in results] == ["INVALID_REQUEST", "STORE_UNAVAILABLE", "UNKNOWN_POLICY"]
