@@ -73,7 +73,7 @@ async def test_what_the_one_before_did_not_say_to_be_done_comes_to_the_next_at_o
     died = await bus.subscribe("reader", [ALL])
     deliveries = await fetched(died, 8)
     await died.done(deliveries[:3])
-    assert came(await fetched(await bus.subscribe("reader", [ALL]), 7)) == [3, 4, 5, 6, 7, 8, 9]  # long before they would come to the one
+    assert came(await fetched(await bus.subscribe("reader", [ALL]), 7)) == [3, 4, 5, 6, 7, 8, 9]  # long before LONG_S
 
 
 async def test_what_was_not_done_comes_again_and_what_was_does_not(hasty_bus: AnyBus) -> None:
