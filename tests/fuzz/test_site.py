@@ -13,6 +13,7 @@ from tests.fuzz.cases import ROUND, cases
 from tests.fuzz.site import CANARY, CANARY_POLICIES, site
 
 
+@pytest.mark.slow
 def test_a_round_finds_nothing_until_the_people_nobody_may_hear_of_are_touched(tmp_path: Path) -> None:
     with site(tmp_path, seed=1) as here:
         attack = Attack(here)
