@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
+import pytest
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
 
