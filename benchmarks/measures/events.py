@@ -94,6 +94,7 @@ def _relay(moved: Moved) -> Row:
             "CPU µs": _cpu_us(ours),
             "raw CPU µs": _cpu_us(raw),
         },
+        note="the raw client publishes one by one, the relay in batches",
     )
 
 
