@@ -43,8 +43,8 @@ COMPACT: Mapping[str, str] = {"hash-max-listpack-value": "512", "hash-max-listpa
 """Settings under which arms' rows (up to d = 9) lie packed, where they are few: a person takes two thirds of the memory."""
 
 STEADY: Mapping[str, str] = {"auto-aof-rewrite-min-size": "512mb"}
-"""The append-only file is rewritten when it has doubled, but a smaller one seldom: while that happens, every answer waits some 50 ms longer.
-To read so much at a start takes about 3 s."""
+"""The append-only file is rewritten when it has doubled, but a smaller one seldom: meanwhile every answer waits some 50 ms longer. To
+read so much takes about 3 s; a start waits for that, however long it takes."""
 
 
 def bundled_server() -> Path | None:
@@ -108,7 +108,10 @@ class EmbeddedServer(OwnServer):
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _served_by(self, pid: int) -> bool:
-        return _is_served_by(pid, self.host, self.port)
+        return _answer_to_ping(pid, self.host, self.port).startswith(b"+PONG")
+
+    def _reads_its_data(self, pid: int) -> bool:
+        return _answer_to_ping(pid, self.host, self.port).startswith(b"-LOADING")
 
 
 @contextmanager
@@ -122,8 +125,8 @@ def redis_url(data_dir: Path, port: int = 0, url: str | None = None) -> Iterator
         yield server.url
 
 
-def _is_served_by(pid: int, host: str, port: int) -> bool:
-    """Whether that very process answers PING there: another server may have taken the port first."""
+def _answer_to_ping(pid: int, host: str, port: int) -> bytes:
+    """How that very process answers there, empty if it does not: another server may have taken the port first."""
     said = b""
     try:
         with socket.create_connection((host, port), timeout=_ANSWER_S) as connection:
@@ -131,5 +134,5 @@ def _is_served_by(pid: int, host: str, port: int) -> bool:
             while b"\r\ntcp_port:" not in said and (part := connection.recv(4096)):
                 said += part
     except OSError:
-        return False
-    return said.startswith(b"+PONG") and b"\r\nprocess_id:%d\r\n" % pid in said
+        return b""
+    return said if b"\r\nprocess_id:%d\r\n" % pid in said else b""
