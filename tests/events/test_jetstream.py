@@ -323,7 +323,7 @@ async def test_a_stream_as_earlier_versions_made_it_takes_batches_from_now_on(na
             name=name, subjects=[subject], storage=StorageType.FILE, max_age=KEEP_S, duplicate_window=WINDOW_S
         )
     await client.jetstream().publish("signals.tip.served", b"", headers={"Nats-Msg-Id": message(0).id})
-    async with jetstream(nats) as bus:
+    async with jetstream(nats, again_after_s=60.0) as bus:
         answers = await answers_to(nats, lambda: bus.publish(messages(range(1, 101))))
         assert [answer.get("count") for answer in answers] == [100]
         assert came(await fetched(await bus.subscribe("reader", [ALL]), 101)) == list(range(101))
@@ -367,16 +367,17 @@ async def test_a_broker_that_syncs_each_message_of_a_batch_is_sent_none(
 async def test_a_batch_that_a_relay_died_in_is_seen_by_nobody_and_its_messages_can_be_published(nats: EmbeddedNats) -> None:
     batches = nats.data_dir / "jetstream" / "$G" / "streams" / "SIGNALS" / "batches"
     dying = await nats_py.connect(nats.url)
-    async with jetstream(nats) as bus:
+    async with jetstream(nats, again_after_s=60.0) as bus:
         subscription = await bus.subscribe("reader", [ALL])
         for place, one in enumerate(messages(range(30)), 1):
             headers = {"Nats-Msg-Id": one.id, "Nats-Batch-Id": "half", "Nats-Batch-Sequence": str(place)}
             await dying.publish(one.subject, one.body, headers=headers)
+        await dying.flush()
         await dying.close()
         await bus.publish(messages(range(60)))
         assert came(await fetched(subscription, 60)) == list(range(60))
         assert await bus.backlog("reader") == 60
-        assert len(list(batches.iterdir())) == 1
+        assert any(batches.iterdir())
     nats.kill()
     nats.start()
     assert not batches.exists()
