@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +38,9 @@ CONFIGURATION = {
 _APP = "sink"
 _ATTEMPTS = 5
 _DISK_FULL = os.strerror(errno.ENOSPC)
+_FILE = "file://"
+_BECAUSE = re.compile(r"\s*\x1b\[31m↳\x1b\[0m\s*")
+_XML = re.compile(r"<\?xml.*?<Code>(\w+)</Code>.*", re.DOTALL)
 
 Partition = tuple[str | None, int]
 """Policy, and days since the epoch."""
@@ -63,7 +68,8 @@ class EventTable:
 
     def __init__(self, url: str, most_ids: int = MOST) -> None:
         self.url = url
-        self._local = None if "://" in url else Path(url)
+        folder = unquote(url.removeprefix(_FILE)) if url.startswith(_FILE) else url
+        self._local = None if "://" in folder else Path(folder)
         with _available():
             self._table = self._open()
         self._known = Known(self._ids, most_ids)
@@ -263,7 +269,14 @@ def _available() -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        said = str(error).split("\n   0: ")[0]  # what follows is a trace of the library's own
+        said = why(error)
         if _DISK_FULL in said:
             raise TableUnavailable("the disk that holds the table is full: make room") from error
         raise TableUnavailable(f"the table cannot be used: {said}") from error
+
+
+def why(error: Exception) -> str:
+    """What Delta's library says went wrong, without its colours and traces, and of an object store's answer its code alone: the rest
+    repeats the request with the name of the key."""
+    said = str(error).split("\n   0: ")[0]  # what follows is a trace of the library's own
+    return _BECAUSE.sub(": ", _XML.sub(r"\1", said)).strip()

@@ -90,6 +90,22 @@ def test_what_compaction_writes_is_on_disk_before_what_it_replaces_may_go(
     assert Path(joined.removeprefix("file://")).resolve() in synced
 
 
+def test_a_folder_that_is_given_as_a_url_is_synced_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "my events"
+    table = EventTable(folder.as_uri())
+    synced: list[Path] = []
+    opened = os.open
+
+    def noted(path: Path, flags: int) -> int:
+        synced.append(path)
+        return opened(path, flags)
+
+    monkeypatch.setattr(os, "open", noted)
+    assert table.append(rows_of(decided("u"))) == 1
+    assert folder / "_delta_log" / f"{1:020}.json" in synced
+    assert stored(folder) == [("decision", "u")]
+
+
 @pytest.mark.parametrize("later_s", [-DAY_S, DAY_S], ids=["the day before", "the day after"])
 def test_a_decision_made_again_after_a_fail_over_at_another_time_is_the_same(table: EventTable, later_s: int) -> None:
     assert table.append(rows_of(decided(decision_id="d"))) == 1
