@@ -37,6 +37,8 @@ CONFIGURATION = {
 }
 _APP = "sink"
 _ATTEMPTS = 5
+_UNFINISHED_HOURS = 1
+"""A file that no commit names may be another writer's, who is about to commit it: an older one was left by a writer that died."""
 _DISK_FULL = os.strerror(errno.ENOSPC)
 _FILE = "file://"
 _BECAUSE = re.compile(r"\s*\x1b\[31m↳\x1b\[0m\s*")
@@ -98,7 +100,8 @@ class EventTable:
             return 0
         with _available():
             deleted = self._write(lambda: self._erase(erasures))
-            self._table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+            self._vacuum(0)
+            self._vacuum(_UNFINISHED_HOURS, strays=True)
         return deleted
 
     def compact(self, keep_hours: int = 168) -> None:
@@ -110,7 +113,7 @@ class EventTable:
         with _available():
             self._table.optimize.compact()
             self._sync()  # before what it replaces may go
-            self._table.vacuum(retention_hours=keep_hours, enforce_retention_duration=False, dry_run=False)
+            self._vacuum(keep_hours, strays=True)
             self._table.create_checkpoint()
             self._table.cleanup_metadata()
 
@@ -210,6 +213,10 @@ class EventTable:
             self._known.of(partition).add(ids[places])
         for erasure in erasures_of(rows):
             self._note(erasure)
+
+    def _vacuum(self, keep_hours: int, *, strays: bool = False) -> None:
+        """Remove files that no version of the last hours needs; and strays, which none ever named, if they are as old."""
+        self._table.vacuum(retention_hours=keep_hours, enforce_retention_duration=False, dry_run=False, full=strays)
 
     def _ids(self, partition: Partition) -> Words:
         policy, day = partition

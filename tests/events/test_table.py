@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -160,6 +162,15 @@ def test_of_two_writers_one_of_whom_erases_both_find_what_is_there(table: EventT
     assert other.erase([Erasure("tips", "u", NOON_US)]) == 1
     assert table.append(rows_of(decided("u"), decided("w"))) == 2
     assert stored(folder) == [("decision", "u"), ("decision", "v"), ("decision", "w")]
+
+
+def test_an_erasure_spares_what_another_writer_is_about_to_commit_and_removes_what_a_dead_one_left(table: EventTable, folder: Path) -> None:
+    table.append(rows_of(decided("u"), decided("v")))
+    (written,) = folder.rglob("*.parquet")
+    fresh, old = (shutil.copy(written, written.with_name(f"{name}.parquet")) for name in ("fresh", "old"))
+    os.utime(old, (time.time() - 7200,) * 2)
+    assert table.erase([Erasure("tips", "u", NOON_US)]) == 1
+    assert (fresh.exists(), old.exists(), written.exists()) == (True, False, False)
 
 
 def test_events_of_a_forgotten_scope_that_come_late_are_not_kept(table: EventTable, folder: Path) -> None:
