@@ -37,7 +37,7 @@ from serving.redis.connect import Client, connect
 
 RELAY, RAW, FROM_MEMORY, FROM_BUS, FROM_OUTBOX, SIZE = "relay", "raw client", "from memory", "from JetStream", "from the outbox", "size"
 ON_THE_WAY = 256
-"""Messages published and not yet acknowledged: as many as the relay has."""
+"""Messages that the raw client has published and that are not yet acknowledged."""
 POLICY = PolicyName("tips")
 
 

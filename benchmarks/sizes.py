@@ -23,7 +23,7 @@ class Sizes:
     """
 
     rounds: int = 5
-    cell_s: float = 0.6
+    cell_s: float = 1.0
     users: int = 300
     candidates: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500)
     people: tuple[int, ...] = (1_000, 100_000, 1_000_000)

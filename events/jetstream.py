@@ -148,7 +148,7 @@ class JetStreamBus:
         return link
 
     async def _make_stream(self, link: Link, name: str, subjects: str) -> None:
-        """Does nothing where there is one: a broker that lost its data is found without."""
+        """Does nothing where there is one (a broker that lost its data is found without), but that one of ours takes batches then."""
         config = StreamConfig(
             name=name,
             subjects=[subjects],
@@ -157,13 +157,24 @@ class JetStreamBus:
             duplicate_window=self._window_s,
             allow_atomic=True,
         )
-        try:
-            await link.answer(link.jetstream.add_stream(config))
-        except APIError as error:
-            if error.err_code != _KEPT_OTHERWISE:
-                raise
+        if await _is_there(link, config):
+            return
+        if await _is_there(link, config.evolve(allow_atomic=False)):  # as earlier versions made it
+            await link.answer(link.jetstream.update_stream(config))
+        else:
             found = await link.answer(link.jetstream.stream_info(name))
             link.takes_batches &= bool(found.config.allow_atomic)
+
+
+async def _is_there(link: Link, config: StreamConfig) -> bool:
+    """Whether there is a stream that is set up so, made if there was none of its name."""
+    try:
+        await link.answer(link.jetstream.add_stream(config))
+    except APIError as error:
+        if error.err_code != _KEPT_OTHERWISE:
+            raise
+        return False
+    return True
 
 
 def _stream_of(subjects: Sequence[str]) -> str:

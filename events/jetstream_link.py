@@ -22,8 +22,8 @@ T = TypeVar("T")
 FAILURES = (nats.errors.Error, OSError, TimeoutError)
 """What calls of a `Link` raise when it is of no use any more."""
 
-_KNOWS_BATCHES = (2, 12)
-"""Servers from that version on keep several messages at once or none, and sync once for all of them."""
+_SYNCS_BATCHES = (2, 15)
+"""Servers from that version on sync once for all messages of a batch; those since 2.12, which know batches too, for each of them."""
 _BATCH = 256
 """Messages of a batch, at most; a server takes a thousand."""
 _WORTH = 24
@@ -109,7 +109,7 @@ class Link:
         Raises:
             FAILURES.
         """
-        together = self.takes_batches and self.version >= _KNOWS_BATCHES
+        together = self.takes_batches and self.version >= _SYNCS_BATCHES
         on_their_way: deque[_Sent] = deque()
         try:
             for group in _groups(messages, _BATCH if together else _ONE_BY_ONE):

@@ -15,7 +15,7 @@ from events.bus import Message
 from events.columns import DAY_US, FIRST_DAY, SCHEMA, TIME, table_of
 from events.outbox import Look, Outbox
 from events.reading import EntryReader
-from events.table import TableUnavailable
+from events.table import TableUnavailable, why
 
 BATCH = 131_072
 """Rows read at a time."""
@@ -51,7 +51,7 @@ class Log:
         except TableNotFoundError:
             raise NoTable(f"there is no table of events at {url}. `ooml sink` makes it; OOML_EVENT_TABLE says where it is") from None
         except (DeltaError, OSError) as error:
-            raise TableUnavailable(f"the table cannot be read: {error}") from error
+            raise TableUnavailable(f"the table cannot be read: {why(error)}") from error
         self._waiting = SCHEMA.empty_table() if waiting is None else waiting
 
     @property
@@ -117,7 +117,7 @@ class Log:
         except FileNotFoundError as error:
             raise Erased("files of the table were erased while it was read; look again") from error
         except (DeltaError, OSError) as error:
-            raise TableUnavailable(f"the table cannot be read: {error}") from error
+            raise TableUnavailable(f"the table cannot be read: {why(error)}") from error
 
 
 async def read(outbox: Outbox, entries: EntryReader, url: str) -> tuple[Look, Log]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +37,12 @@ CONFIGURATION = {
 }
 _APP = "sink"
 _ATTEMPTS = 5
+_UNFINISHED_HOURS = 1
+"""A file that no commit names may be another writer's, who is about to commit it: an older one was left by a writer that died."""
 _DISK_FULL = os.strerror(errno.ENOSPC)
+_FILE = "file://"
+_BECAUSE = re.compile(r"\s*\x1b\[31m↳\x1b\[0m\s*")
+_XML = re.compile(r"<\?xml.*?<Code>(\w+)</Code>.*", re.DOTALL)
 
 Partition = tuple[str | None, int]
 """Policy, and days since the epoch."""
@@ -63,7 +70,8 @@ class EventTable:
 
     def __init__(self, url: str, most_ids: int = MOST) -> None:
         self.url = url
-        self._local = None if "://" in url else Path(url)
+        folder = unquote(url.removeprefix(_FILE)) if url.startswith(_FILE) else url
+        self._local = None if "://" in folder else Path(folder)
         with _available():
             self._table = self._open()
         self._known = Known(self._ids, most_ids)
@@ -92,7 +100,8 @@ class EventTable:
             return 0
         with _available():
             deleted = self._write(lambda: self._erase(erasures))
-            self._table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+            self._vacuum(0)
+            self._vacuum(_UNFINISHED_HOURS, strays=True)
         return deleted
 
     def compact(self, keep_hours: int = 168) -> None:
@@ -104,7 +113,7 @@ class EventTable:
         with _available():
             self._table.optimize.compact()
             self._sync()  # before what it replaces may go
-            self._table.vacuum(retention_hours=keep_hours, enforce_retention_duration=False, dry_run=False)
+            self._vacuum(keep_hours, strays=True)
             self._table.create_checkpoint()
             self._table.cleanup_metadata()
 
@@ -205,6 +214,10 @@ class EventTable:
         for erasure in erasures_of(rows):
             self._note(erasure)
 
+    def _vacuum(self, keep_hours: int, *, strays: bool = False) -> None:
+        """Remove files that no version of the last hours needs; and strays, which none ever named, if they are as old."""
+        self._table.vacuum(retention_hours=keep_hours, enforce_retention_duration=False, dry_run=False, full=strays)
+
     def _ids(self, partition: Partition) -> Words:
         policy, day = partition
         of_policy = pc.field("policy").is_null() if policy is None else pc.field("policy") == policy
@@ -263,7 +276,14 @@ def _available() -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        said = str(error).split("\n   0: ")[0]  # what follows is a trace of the library's own
+        said = why(error)
         if _DISK_FULL in said:
             raise TableUnavailable("the disk that holds the table is full: make room") from error
         raise TableUnavailable(f"the table cannot be used: {said}") from error
+
+
+def why(error: Exception) -> str:
+    """What Delta's library says went wrong, without its colours and traces, and of an object store's answer its code alone: the rest
+    repeats the request with the name of the key."""
+    said = str(error).split("\n   0: ")[0]  # what follows is a trace of the library's own
+    return _BECAUSE.sub(": ", _XML.sub(r"\1", said)).strip()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from cli.embedded import EmbeddedServer, ServerError, _is_served_by, bundled_server, free_port, redis_url
+from cli.embedded import EmbeddedServer, ServerError, _answer_to_ping, bundled_server, free_port, redis_url
 from tests.servers import Cluster, eventually
 
 
@@ -43,6 +43,19 @@ def test_a_killed_server_restarts_on_its_port_with_its_data(tmp_path: Path) -> N
         assert server.port == port
         with redis.Redis.from_url(server.url, decode_responses=True) as client:
             assert client.get("k") == "kept"
+
+
+def test_a_server_that_reads_much_at_its_start_is_waited_for(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, program=bundled_server()) as server, redis.Redis.from_url(server.url) as client:
+        client.mset({f"k{i}": i for i in range(100)})
+        client.bgrewriteaof()
+        eventually(lambda: client.info("persistence")["aof_last_rewrite_time_sec"] >= 0)
+    slow = EmbeddedServer(tmp_path, program=bundled_server(), settings={"key-load-delay": "10000"})
+    try:
+        with redis.Redis.from_url(slow.start(timeout_s=0.2).url) as client:
+            assert client.dbsize() == 100
+    finally:
+        slow.stop()
 
 
 def test_stop_ends_the_process_and_may_be_repeated(tmp_path: Path) -> None:
@@ -136,5 +149,5 @@ def test_a_server_that_takes_seconds_to_answer_serves(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGSTOP)
         goes_on = threading.Timer(1.5, os.kill, (pid, signal.SIGCONT))
         goes_on.start()
-        assert _is_served_by(pid, server.host, server.port)
+        assert _answer_to_ping(pid, server.host, server.port).startswith(b"+PONG")
         goes_on.join()

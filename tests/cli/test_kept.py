@@ -34,6 +34,7 @@ def test_what_cannot_be_started_at_all_is_told_at_once(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_one_that_dies_at_every_start_is_tried_again_and_its_log_holds_every_try(tmp_path: Path) -> None:
     process = OomlProcess("relay", tmp_path / "log", {"OOML_REDIS_URL": "no url"})
     with Kept("relay", process):

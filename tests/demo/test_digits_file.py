@@ -50,6 +50,7 @@ def test_the_file_is_small_and_says_where_it_comes_from() -> None:
         assert needed in readme
 
 
+@pytest.mark.slow
 def test_make_reproduces_the_file(tmp_path: Path, table: pa.Table) -> None:
     script = "import runpy, sys, pyarrow.parquet as pq; pq.write_table(runpy.run_path(sys.argv[1])['table'](), sys.argv[2])"
     subprocess.run([sys.executable, "-c", script, str(FOLDER / "make.py"), str(tmp_path / "again.parquet")], check=True, timeout=60)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,13 +22,14 @@ from nats.js.api import DiscardPolicy, StorageType
 
 from cli.embedded_nats import EmbeddedNats
 from events.bus import BusUnavailable, Message, MessageTooLarge, Origin
-from events.jetstream import JetStreamBus
+from events.jetstream import STREAMS, JetStreamBus
 from events.subjects import ALL, DEAD_LETTERS
 from tests.events.buses import AGAIN_S, came, fetched, jetstream, message, messages
 
 TIMEOUT_S = 1.0
 BUSY_S = 5.0
 """What a busy machine may take beside; far less than what would be waited for otherwise."""
+KEEP_S, WINDOW_S = 7 * 86_400.0, 120.0
 T = TypeVar("T")
 
 
@@ -334,6 +336,75 @@ async def test_a_stream_that_somebody_set_up_otherwise_is_used_as_it_is(nats: Em
         assert came(await fetched(await bus.subscribe("reader", [ALL]), 100)) == list(range(100))
     assert (await client.jetstream().stream_info("SIGNALS")).config.max_age == 1000.0
     await client.close()
+
+
+async def test_a_stream_as_earlier_versions_made_it_takes_batches_from_now_on(nats: EmbeddedNats) -> None:
+    client = await nats_py.connect(nats.url)
+    for name, subject in STREAMS.items():
+        await client.jetstream().add_stream(
+            name=name, subjects=[subject], storage=StorageType.FILE, max_age=KEEP_S, duplicate_window=WINDOW_S
+        )
+    await client.jetstream().publish("signals.tip.served", b"", headers={"Nats-Msg-Id": message(0).id})
+    async with jetstream(nats, again_after_s=60.0) as bus:
+        answers = await answers_to(nats, lambda: bus.publish(messages(range(1, 101))))
+        assert [answer.get("count") for answer in answers] == [100]
+        assert came(await fetched(await bus.subscribe("reader", [ALL]), 101)) == list(range(101))
+    config = (await client.jetstream().stream_info("SIGNALS")).config
+    assert (config.max_age, config.duplicate_window, config.allow_atomic) == (KEEP_S, WINDOW_S, True)
+    await client.close()
+
+
+@asynccontextmanager
+async def as_version(nats: EmbeddedNats, version: bytes) -> AsyncIterator[str]:
+    """URL under which the broker says that it is of another version; whoever connects there is gone before this ends."""
+    ended = asyncio.Semaphore(0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, there = await asyncio.open_connection(nats.host, nats.port)
+        await asyncio.gather(pass_on(reader, there), pass_on(theirs, writer))
+        ended.release()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while said := await reader.read(1 << 16):
+                writer.write(re.sub(rb'"version":"[^"]*"', b'"version":"' + version + b'"', said))
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await ended.acquire()
+
+
+@pytest.mark.parametrize(("version", "counts"), [(b"2.14.9", [None] * 100), (b"2.15.0", [100])])
+async def test_a_broker_that_syncs_each_message_of_a_batch_is_sent_none(
+    nats: EmbeddedNats, version: bytes, counts: list[int | None]
+) -> None:
+    async with as_version(nats, version) as url, JetStreamBus([url], "the broker") as bus:
+        answers = await answers_to(nats, lambda: bus.publish(messages(range(100))))
+        assert [answer.get("count") for answer in answers] == counts
+
+
+async def test_a_batch_that_a_relay_died_in_is_seen_by_nobody_and_its_messages_can_be_published(nats: EmbeddedNats) -> None:
+    batches = nats.data_dir / "jetstream" / "$G" / "streams" / "SIGNALS" / "batches"
+    dying = await nats_py.connect(nats.url)
+    async with jetstream(nats, again_after_s=60.0) as bus:
+        subscription = await bus.subscribe("reader", [ALL])
+        for place, one in enumerate(messages(range(30)), 1):
+            headers = {"Nats-Msg-Id": one.id, "Nats-Batch-Id": "half", "Nats-Batch-Sequence": str(place)}
+            await dying.publish(one.subject, one.body, headers=headers)
+        await dying.flush()
+        await dying.close()
+        await bus.publish(messages(range(60)))
+        assert came(await fetched(subscription, 60)) == list(range(60))
+        assert await bus.backlog("reader") == 60
+        assert any(batches.iterdir())
+    nats.kill()
+    nats.start()
+    assert not batches.exists()
+    async with jetstream(nats) as bus:
+        assert await bus.backlog("reader") == 60
 
 
 async def test_subjects_that_no_stream_keeps_are_refused(nats: EmbeddedNats) -> None:

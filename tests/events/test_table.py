@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,6 +92,22 @@ def test_what_compaction_writes_is_on_disk_before_what_it_replaces_may_go(
     assert Path(joined.removeprefix("file://")).resolve() in synced
 
 
+def test_a_folder_that_is_given_as_a_url_is_synced_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "my events"
+    table = EventTable(folder.as_uri())
+    synced: list[Path] = []
+    opened = os.open
+
+    def noted(path: Path, flags: int) -> int:
+        synced.append(path)
+        return opened(path, flags)
+
+    monkeypatch.setattr(os, "open", noted)
+    assert table.append(rows_of(decided("u"))) == 1
+    assert folder / "_delta_log" / f"{1:020}.json" in synced
+    assert stored(folder) == [("decision", "u")]
+
+
 @pytest.mark.parametrize("later_s", [-DAY_S, DAY_S], ids=["the day before", "the day after"])
 def test_a_decision_made_again_after_a_fail_over_at_another_time_is_the_same(table: EventTable, later_s: int) -> None:
     assert table.append(rows_of(decided(decision_id="d"))) == 1
@@ -144,6 +162,15 @@ def test_of_two_writers_one_of_whom_erases_both_find_what_is_there(table: EventT
     assert other.erase([Erasure("tips", "u", NOON_US)]) == 1
     assert table.append(rows_of(decided("u"), decided("w"))) == 2
     assert stored(folder) == [("decision", "u"), ("decision", "v"), ("decision", "w")]
+
+
+def test_an_erasure_spares_what_another_writer_is_about_to_commit_and_removes_what_a_dead_one_left(table: EventTable, folder: Path) -> None:
+    table.append(rows_of(decided("u"), decided("v")))
+    (written,) = folder.rglob("*.parquet")
+    fresh, old = (shutil.copy(written, written.with_name(f"{name}.parquet")) for name in ("fresh", "old"))
+    os.utime(old, (time.time() - 7200,) * 2)
+    assert table.erase([Erasure("tips", "u", NOON_US)]) == 1
+    assert (fresh.exists(), old.exists(), written.exists()) == (True, False, False)
 
 
 def test_events_of_a_forgotten_scope_that_come_late_are_not_kept(table: EventTable, folder: Path) -> None:

@@ -105,14 +105,14 @@ def policy(name: str = "p", **how: Any) -> PublishedPolicy:
 
 
 @asynccontextmanager
-async def world_on(store: Store, folder: Path, *policies: PublishedPolicy) -> AsyncIterator[World]:
-    """On an empty store; the policies are published."""
+async def world_on(store: Store, folder: Path | str, *policies: PublishedPolicy) -> AsyncIterator[World]:
+    """On an empty store; the policies are published. The folder may be the URL of one in an object store."""
     client = client_of(store)
     try:
         catalog = RedisCatalog(client, _refuse)
         outbox = Outbox(client)
         source = DirectSource(outbox, EntryReader(published_in(catalog), _refuse))
-        url = str(folder / "events")
+        url = f"{folder}/events"
         made = World(store, client, on_redis(client, DRAINED), url, Sink(source, EventTable(url), outbox, None, _refuse), {})
         await made.publish(*policies)
         yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
+import pytest
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
 
@@ -13,6 +14,7 @@ from tests.fuzz.cases import ROUND, cases
 from tests.fuzz.site import CANARY, CANARY_POLICIES, site
 
 
+@pytest.mark.slow
 def test_a_round_finds_nothing_until_the_people_nobody_may_hear_of_are_touched(tmp_path: Path) -> None:
     with site(tmp_path, seed=1) as here:
         attack = Attack(here)

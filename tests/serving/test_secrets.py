@@ -102,6 +102,7 @@ async def test_every_command_refuses_such_a_url_in_one_line(command: str, tmp_pa
     assert told(written) == []
 
 
+@pytest.mark.slow
 async def test_feast_does_not_tell_the_password_it_is_refused_with(locked: EmbeddedServer, tmp_path: Path) -> None:
     sample_data().write(tmp_path, users=1)
     given = {name.removeprefix("OOML_").lower(): value for name, value in feast_environment(tmp_path, locked.url).items()}

@@ -61,7 +61,7 @@ async def test_a_port_that_is_served_is_refused_in_words(store: EmbeddedServer, 
 
 async def test_when_told_to_stop_calls_in_flight_finish_and_new_ones_are_sent_away(store: EmbeddedServer, tmp_path: Path) -> None:
     metrics = free_port()
-    settings = {"metrics_port": metrics, "redis_timeout_s": 10, "drain_notice_s": 10, "drain_grace_s": 20}
+    settings = {"metrics_port": metrics, "redis_timeout_s": 10, "drain_notice_s": 5, "drain_grace_s": 20}
     async with serving(store, tmp_path, **settings) as server, server.channel() as channel:
         await score(channel)
         pid = store.pid
