@@ -167,7 +167,7 @@ def test_of_two_writers_one_of_whom_erases_both_find_what_is_there(table: EventT
 def test_an_erasure_spares_what_another_writer_is_about_to_commit_and_removes_what_a_dead_one_left(table: EventTable, folder: Path) -> None:
     table.append(rows_of(decided("u"), decided("v")))
     (written,) = folder.rglob("*.parquet")
-    fresh, old = (shutil.copy(written, written.with_name(f"{name}.parquet")) for name in ("fresh", "old"))
+    fresh, old = (Path(shutil.copy(written, written.with_name(f"{name}.parquet"))) for name in ("fresh", "old"))
     os.utime(old, (time.time() - 7200,) * 2)
     assert table.erase([Erasure("tips", "u", NOON_US)]) == 1
     assert (fresh.exists(), old.exists(), written.exists()) == (True, False, False)
