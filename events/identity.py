@@ -43,7 +43,7 @@ def identity(event: pb.Event) -> bytes:
         case _:
             raise ValueError(f"an event of kind {kind!r}")
     # Each part behind its length: ("ab", "c") is not ("a", "bc").
-    text = b"".join([_size(len(part)) + part for part in [word.encode() for word in (str(kind), *parts)]])
+    text = b"".join([_size(len(part)) + part for part in map(str.encode, (kind, *parts))])
     return hashlib.blake2b(text, digest_size=ID_BYTES).digest()
 
 

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ooml.bandit.v1 import events_pb2 as pb
 
 from policies.parse import NAME
@@ -44,7 +46,11 @@ def subject_of(event: pb.Event) -> str:
         return _OF_NO_POLICY[kind]
     if kind not in _WHAT:
         raise ValueError(f"an event of kind {kind!r}")
-    policy = getattr(event, kind).policy
+    return _subject(kind, getattr(event, kind).policy)
+
+
+@lru_cache(maxsize=1024)
+def _subject(kind: str, policy: PolicyName) -> str:
     if not NAME.fullmatch(policy):
         raise ValueError(f"an event of kind {kind!r} that names no policy")
     return f"signals.{source_of(policy)}.{_WHAT[kind]}"
