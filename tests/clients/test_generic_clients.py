@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +11,8 @@ from pathlib import Path
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 
-ROOT = Path(__file__).parents[2]
-GRPCURL = "v1.9.3"
+from tests.go_programs import go_program
+
 SCORE = {"policy": "tips", "entities": {"user_id": "u"}, "candidates": [{"id": "é🜁", "features": {"priority": 1}}]}
 
 pytestmark = pytest.mark.slow
@@ -26,16 +24,7 @@ def ran(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def grpcurl() -> Path:
-    """The program, built once and kept in build/."""
-    folder = ROOT / "build" / f"grpcurl-{GRPCURL}"
-    program = folder / "grpcurl"
-    if not program.exists():
-        go = shutil.which("go")
-        if go is None:
-            pytest.skip("go is not on PATH, and grpcurl is built with it")
-        command = [go, "install", f"github.com/fullstorydev/grpcurl/cmd/grpcurl@{GRPCURL}"]
-        subprocess.run(command, env={**os.environ, "GOBIN": str(folder)}, check=True, timeout=280)
-    return program
+    return go_program("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3")
 
 
 def buf_curl(address: str, method: str, request: object) -> subprocess.CompletedProcess[str]:

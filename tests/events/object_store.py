@@ -1,43 +1,25 @@
-"""An S3 server of our own on this machine, built once: https://github.com/versity/versitygw."""
+"""An S3 server of our own on this machine: https://github.com/versity/versitygw."""
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
-import subprocess
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from cli.own_server import OwnServer
+from tests.go_programs import go_program
 
-VERSITYGW = "v1.8.0"
+VERSITYGW, VERSION = "github.com/versity/versitygw/cmd/versitygw", "v1.8.0"
 BUCKET = "logs"
-_ROOT = Path(__file__).parents[2]
 _KEY = "tester"
-
-
-def versitygw() -> Path:
-    """The program, built once and kept in build/."""
-    folder = _ROOT / "build" / f"versitygw-{VERSITYGW}"
-    program = folder / "versitygw"
-    if not program.exists():
-        go = shutil.which("go")
-        if go is None:
-            pytest.skip("go is not on PATH, and versitygw is built with it")
-        command = [go, "install", f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"]
-        subprocess.run(command, env={**os.environ, "GOBIN": str(folder)}, check=True, timeout=900)
-    return program
 
 
 class OwnObjectStore(OwnServer):
     """One server with a bucket, whose objects are files in ``bucket``."""
 
     def __init__(self, data_dir: Path) -> None:
-        super().__init__(data_dir, 0, versitygw(), {"ROOT_ACCESS_KEY": _KEY, "ROOT_SECRET_KEY": _KEY})
+        super().__init__(data_dir, 0, go_program(VERSITYGW, VERSION), {"ROOT_ACCESS_KEY": _KEY, "ROOT_SECRET_KEY": _KEY})
         self._health = f"/{secrets.token_hex(8)}"  # nobody else answers there
         self.bucket = self.data_dir / "buckets" / BUCKET
         self.bucket.mkdir(parents=True)
