@@ -43,8 +43,8 @@ COMPACT: Mapping[str, str] = {"hash-max-listpack-value": "512", "hash-max-listpa
 """Settings under which arms' rows (up to d = 9) lie packed, where they are few: a person takes two thirds of the memory."""
 
 STEADY: Mapping[str, str] = {"auto-aof-rewrite-min-size": "512mb"}
-"""The append-only file is rewritten when it has doubled, but a smaller one seldom: meanwhile every answer waits some 50 ms longer. To
-read so much takes about 3 s; a start waits for that, however long it takes."""
+"""The append-only file is rewritten when it has doubled, but not while it is smaller: meanwhile some answers wait 30 to 50 ms. To read so
+much takes about 3 s; a start waits for that, however long it takes."""
 
 
 def bundled_server() -> Path | None:

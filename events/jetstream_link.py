@@ -55,7 +55,7 @@ class Link:
         self._said: Exception | None = None
         self._opening = asyncio.timeout(timeout_s)
         self.takes_batches = True
-        """Whether the streams do; each that does not says so with an answer that is lost time."""
+        """Whether the streams do: one that does not refuses each batch, which is then sent once more, one by one."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
