@@ -101,7 +101,6 @@ class EventTable:
         with _available():
             deleted = self._write(lambda: self._erase(erasures))
             self._vacuum(0)
-            self._vacuum(_UNFINISHED_HOURS, strays=True)
         return deleted
 
     def compact(self, keep_hours: int = 168) -> None:
@@ -113,7 +112,7 @@ class EventTable:
         with _available():
             self._table.optimize.compact()
             self._sync()  # before what it replaces may go
-            self._vacuum(keep_hours, strays=True)
+            self._vacuum(keep_hours)
             self._table.create_checkpoint()
             self._table.cleanup_metadata()
 
@@ -214,9 +213,10 @@ class EventTable:
         for erasure in erasures_of(rows):
             self._note(erasure)
 
-    def _vacuum(self, keep_hours: int, *, strays: bool = False) -> None:
-        """Remove files that no version of the last hours needs; and strays, which none ever named, if they are as old."""
-        self._table.vacuum(retention_hours=keep_hours, enforce_retention_duration=False, dry_run=False, full=strays)
+    def _vacuum(self, keep_hours: int) -> None:
+        """Remove files that no version of the last hours needs; and strays, which no version ever named, once they are surely nobody's."""
+        for hours, strays in ((keep_hours, False), (max(keep_hours, _UNFINISHED_HOURS), True)):
+            self._table.vacuum(retention_hours=hours, enforce_retention_duration=False, dry_run=False, full=strays)
 
     def _ids(self, partition: Partition) -> Words:
         policy, day = partition

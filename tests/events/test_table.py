@@ -171,6 +171,8 @@ def test_an_erasure_spares_what_another_writer_is_about_to_commit_and_removes_wh
     os.utime(old, (time.time() - 7200,) * 2)
     assert table.erase([Erasure("tips", "u", NOON_US)]) == 1
     assert (fresh.exists(), old.exists(), written.exists()) == (True, False, False)
+    table.compact(keep_hours=0)
+    assert fresh.exists()
 
 
 def test_events_of_a_forgotten_scope_that_come_late_are_not_kept(table: EventTable, folder: Path) -> None:
