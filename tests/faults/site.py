@@ -92,7 +92,8 @@ class Site:
         await asyncio.get_running_loop().run_in_executor(self._starter, self.store.start)
 
     async def _serve(self, **settings: object) -> None:
-        given = {"workers": WORKERS, **self.settings, **settings}
+        # A worker whose parent was killed drains. It is killed in the meantime: else gRPC would cancel calls as it stops.
+        given = {"workers": WORKERS, "drain_notice_s": 60, **self.settings, **settings}
         self.server = await self._servers.enter_async_context(serving(self.store, self.folder, **given))
 
 
