@@ -30,6 +30,14 @@ def logged(client: redis.Redis) -> list[Entry]:
     ]
 
 
+def waiting(client: redis.Redis) -> bool:
+    """Whether one Redis holds any."""
+    with client.pipeline(transaction=False) as asking:
+        for shard in range(SHARDS):
+            asking.xlen(keys_of(shard).outbox)
+        return any(asking.execute())
+
+
 def copies(entries: Sequence[Entry], events: int) -> Iterator[Entry]:
     """Entries with at least so many events."""
     told = itertools.count()

@@ -20,6 +20,7 @@ from ooml.bandit.v1 import bandit_pb2_grpc
 
 from benchmarks.load import BenchmarkError
 from cli.embedded import EmbeddedServer, bundled_server
+from cli.embedded_nats import EmbeddedNats
 from cli.event_processes import OomlProcess
 from cli.kept import Kept
 
@@ -154,14 +155,15 @@ def apply(policies: Path, redis_url: str) -> None:
 
 
 @contextmanager
-def event_processes(redis_url: str, nats_url: str, folder: Path) -> Iterator[None]:
-    """`ooml relay` and `ooml sink`, at work on a Redis, with a table in the folder."""
+def event_processes(redis_url: str, nats: EmbeddedNats, folder: Path) -> Iterator[tuple[psutil.Process, ...]]:
+    """`ooml relay` and `ooml sink`, at work on a Redis, with a table in the folder; and, beside them, their broker."""
     folder.mkdir()
-    given = {"OOML_REDIS_URL": redis_url, "OOML_NATS_URL": nats_url, "OOML_EVENT_TABLE": str(folder / "events")}
+    given = {"OOML_REDIS_URL": redis_url, "OOML_NATS_URL": nats.url, "OOML_EVENT_TABLE": str(folder / "events")}
+    processes = {command: OomlProcess(command, folder / f"{command}.log", given) for command in ("sink", "relay")}
     with ExitStack() as stack:
-        for command in ("sink", "relay"):
-            stack.enter_context(Kept(command, OomlProcess(command, folder / f"{command}.log", given)))
-        yield
+        for name, process in processes.items():
+            stack.enter_context(Kept(name, process))
+        yield tuple(psutil.Process(process.pid) for process in (*processes.values(), nats))
 
 
 def command(name: str, table: str, redis_url: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import redis
 
 from benchmarks import history, moving, people, servers
-from benchmarks.cells import Kind, alternate
+from benchmarks.beside import Beside
+from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.copies import copy
 from benchmarks.entries import logged
 from benchmarks.load import Load
@@ -24,7 +25,7 @@ from cli.embedded import EmbeddedServer
 from cli.embedded_nats import EmbeddedNats
 from events.outbox import Entry
 
-WITH, WITHOUT = "with", "without"
+WITH, WITHOUT, IDLE = "with", "without", "idle"
 BUSY, ALONE = 16, 1
 """Calls in flight: CPU is judged under load too, the time of a call where it does not wait for others."""
 SETTINGS: Mapping[str, object] = {"event_sink": "drained"}
@@ -52,8 +53,9 @@ def measure(site: Site) -> list[Row]:
         sample = _sample(site, scoring_servers[WITH], client)
         rows = _moved(site, stores[WITH].url)
         nats = stack.enter_context(EmbeddedNats(site.folder / "events-nats"))
-        with servers.event_processes(stores[WITH].url, nats.url, site.folder / "events-log"):
-            rows += _scores(site, scoring_servers)
+        movers = stack.enter_context(servers.event_processes(stores[WITH].url, nats, site.folder / "events-log"))
+        idlers = [stack.enter_context(servers.program("benchmarks.idler"))[0] for _ in movers]
+        rows += _scores(site, scoring_servers, client, Beside(movers, idlers))
     return [*rows, *_audit(site, sample)]
 
 
@@ -118,31 +120,41 @@ def _bytes(moved: Moved) -> Row:
     return Row("the table, an event", Spread.of([size["bytes_each"]]), "B", "", 0, note=note)
 
 
-def _scores(site: Site, scoring_servers: Mapping[str, Server]) -> list[Row]:
-    """CPU under load and of a call alone, the time of a call alone: with those who move events at work, and without."""
+def _scores(site: Site, scoring_servers: Mapping[str, Server], outbox: redis.Redis, beside: Beside) -> list[Row]:
+    """CPU under load and of a call alone, the time of a call alone: with those who move events at work, and without. Under load also with
+    others at work who share nothing with the server but the machine."""
     scores = site.scores()
-    kinds = {
-        (who, in_flight): Kind(scoring(site, server, scores, in_flight))
-        for in_flight in (BUSY, ALONE)
-        for who, server in scoring_servers.items()
-    }
+    kinds = {}
+    for in_flight in (BUSY, ALONE):
+        without, moved = (scoring(site, scoring_servers[who], scores, in_flight) for who in (WITHOUT, WITH))
+        kinds[WITHOUT, in_flight] = Kind(without)
+        kinds[WITH, in_flight] = Kind(beside.moving(moved, outbox))
+        if in_flight == BUSY:
+            kinds[IDLE, in_flight] = Kind(beside.idle(without))
     cells = alternate(kinds, site.sizes.rounds, LONGER * site.sizes.cell_s, site.tell)
+    moving, idle = "with relay and sink at work", "with as much CPU spent beside it on nothing"
     return [
         Row(
-            what=f"{name} of Score, {in_flight} in flight, with relay and sink at work, against without",
-            figure=ratios(cells[WITH, in_flight], cells[WITHOUT, in_flight], of),
+            what=f"{name} of Score, {in_flight} in flight, {whose}, against {others}",
+            figure=ratios(cells[ours, in_flight], cells[theirs, in_flight], of),
             unit="×",
-            generator=cells[WITH, in_flight][0].generator,
-            calls=calls_of(cells[WITH, in_flight]),
-            must=at_most(1.1),
-            beside=summary(cells[WITH, in_flight]) | summary(cells[WITHOUT, in_flight], "without "),
+            generator=cells[ours, in_flight][0].generator,
+            calls=calls_of(cells[ours, in_flight]),
+            must=must,
+            beside=summary(cells[ours, in_flight]) | summary(cells[theirs, in_flight], f"{theirs} "),
         )
-        for name, in_flight, of in (
-            ("server CPU", BUSY, lambda cell: cell.cpu_us),
-            ("server CPU", ALONE, lambda cell: cell.cpu_us),
-            ("p50", ALONE, lambda cell: cell.ms(50)),
+        for name, in_flight, of, whose, ours, others, theirs, must in (
+            ("server CPU", BUSY, _cpu_us_of, moving, WITH, "without", WITHOUT, at_most(1.1)),
+            ("server CPU", BUSY, _cpu_us_of, idle, IDLE, "without", WITHOUT, None),
+            ("server CPU", BUSY, _cpu_us_of, moving, WITH, "as much CPU spent on nothing", IDLE, None),
+            ("server CPU", ALONE, _cpu_us_of, moving, WITH, "without", WITHOUT, at_most(1.1)),
+            ("p50", ALONE, lambda cell: cell.ms(50), moving, WITH, "without", WITHOUT, at_most(1.1)),
         )
     ]
+
+
+def _cpu_us_of(cell: Cell) -> float:
+    return cell.cpu_us
 
 
 def _audit(site: Site, sample: Sequence[Entry]) -> list[Row]:

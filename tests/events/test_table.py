@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from ooml.bandit.v1 import events_pb2 as pb
@@ -47,6 +48,16 @@ def test_events_are_kept_and_seen_by_others(table: EventTable, folder: Path) -> 
     assert table.append(rows_of(*kept)) == 4
     assert stored(folder) == [("decision", "u"), ("evidence", "u"), ("reward", "v"), ("task", "w")]
     assert DeltaTable(folder).metadata().partition_columns == ["policy", "date"]
+
+
+def test_of_a_file_the_least_and_greatest_time_are_told_and_nothing_else(table: EventTable, folder: Path) -> None:
+    table.append(rows_of(decided(at_s=NOON_S), rewarded(at_s=NOON_S + 1)))
+    (file,) = DeltaTable(folder).file_uris()
+    group = pq.read_metadata(file).row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    assert [(c.path_in_schema, c.compression) for c in columns if c.is_stats_set] == [("recorded_at", "SNAPPY")]
+    told = pa.table(DeltaTable(folder).get_add_actions(flatten=True)).select(["min.recorded_at", "max.recorded_at"])
+    assert [column.cast(pa.int64()).to_pylist() for column in told] == [[NOON_US], [NOON_US + 1_000_000]]
 
 
 def test_what_is_there_already_is_not_kept_again(table: EventTable, folder: Path) -> None:
