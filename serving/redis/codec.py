@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from policies.rewards import Tally
-from policies.types import HEADER, ArmId, CandidateId, DecisionId, Evidence, Floats, Namespace, PolicyName, PolicyVersion, ScopeId, triangle
+from policies.types import HEADER, ArmId, DecisionId, Evidence, Floats, Namespace, PolicyName, PolicyVersion, ScopeId, triangle
 from serving.events import Activated, DecisionMade, Event, EvidenceAdded, LogEntry, RewardRecorded, ScopeDropped, ScopeForgotten
 from serving.ports import Decision, Inputs, RewardStatus
 
@@ -124,16 +124,15 @@ def unpack_decision(packed: bytes) -> DecisionMade:
     if form != _FORMAT:
         raise ValueError(f"a decision of format {form}; this version reads {_FORMAT}")
     body_hash = reader.chunk()
-    decision_id, policy, namespace, scope = (reader.text() for _ in range(4))
-    names = [(CandidateId(reader.text()), ArmId(reader.text())) for _ in range(k)]
+    decision_id, policy, namespace, scope, *names = reader.texts(4 + 2 * k)
     decision = Decision(
         decision_id=DecisionId(decision_id),
         policy=PolicyName(policy),
         version=PolicyVersion(version),
         namespace=Namespace(namespace),
         scope=ScopeId(scope),
-        candidates=tuple(name for name, _ in names),
-        arms=tuple(arm for _, arm in names),
+        candidates=tuple(names[::2]),
+        arms=tuple(names[1::2]),
         scores=reader.floats(4 * k).reshape(k, 4),
         chosen=chosen,
         propensity=propensity,
@@ -254,7 +253,7 @@ class _Reader:
         return found
 
     def chunk(self) -> bytes:
-        (size,) = struct.unpack_from("<H", self._packed, self._at)
+        (size,) = _SIZE.unpack_from(self._packed, self._at)
         self._at += 2 + size
         return self._packed[self._at - size : self._at]
 
@@ -264,6 +263,16 @@ class _Reader:
 
     def text(self) -> str:
         return self.chunk().decode()
+
+    def texts(self, count: int) -> list[Any]:
+        """So many, of whatever kind of name, in half the time of one by one."""
+        packed, at, found = self._packed, self._at, []
+        for _ in range(count):
+            (size,) = _SIZE.unpack_from(packed, at)
+            at += 2 + size
+            found.append(packed[at - size : at].decode())
+        self._at = at
+        return found
 
     def floats(self, count: int) -> Floats:
         found = np.frombuffer(self._packed, "<f8", count, self._at)
