@@ -19,7 +19,7 @@ from serving.events import Activated, DecisionMade, Event, EvidenceAdded, LogEnt
 from serving.ports import Decision, Inputs, RewardStatus
 
 _FORMAT = 1
-_DEFERRED, _SERVED, _CLAIMED = 1, 2, 4
+_DEFERRED, _SERVED, _CLAIMED, _ALIKE = 1, 2, 4, 8
 _NUMBERS = struct.Struct("<BBIHHHHdddQ")
 _MADE = struct.Struct("<ddd")
 _FACTS = struct.Struct("<IdH")
@@ -67,10 +67,13 @@ def pack_reply(made: DecisionMade) -> bytes:
 
 
 def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
-    """A decision as it is logged and replied, but for its head."""
+    """A decision as it is logged and replied, but for its head. Where all candidates have the same vector, it stands there once."""
     k, d = decision.x.shape
+    x = _floats(decision.x)
+    first = x[: 8 * d]
+    alike = x == first * k
     claimed = decision.decided_at_claimed
-    flags = _DEFERRED * decision.deferred | _SERVED * decision.served | _CLAIMED * (claimed is not None)
+    flags = _DEFERRED * decision.deferred | _SERVED * decision.served | _CLAIMED * (claimed is not None) | _ALIKE * alike
     numbers = _NUMBERS.pack(
         _FORMAT,
         flags,
@@ -88,7 +91,7 @@ def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
     for pair in zip(decision.candidates, decision.arms, strict=True):
         texts += pair
     hashed = (_SIZE.pack(len(body_hash)), body_hash)
-    return b"".join((numbers, *hashed, *_texts(texts), _floats(decision.scores), _floats(decision.x), decision.status))
+    return b"".join((numbers, *hashed, *_texts(texts), _floats(decision.scores), first if alike else x, decision.status))
 
 
 def pack_inputs(inputs: Inputs) -> bytes:
@@ -136,7 +139,7 @@ def unpack_decision(packed: bytes) -> DecisionMade:
         scores=reader.floats(4 * k).reshape(k, 4),
         chosen=chosen,
         propensity=propensity,
-        x=reader.floats(k * d).reshape(k, d),
+        x=np.broadcast_to(reader.floats(d), (k, d)) if flags & _ALIKE else reader.floats(k * d).reshape(k, d),
         status=reader.rest(),
         request_time=request_time,
         seed=seed,

@@ -50,6 +50,16 @@ def test_a_decision_comes_back_whole(made: Decision, body_hash: bytes, generatio
     assert (back.body_hash, back.generation, back.at_us, back.deadline_us) == (body_hash, generation, at_us, deadline_us)
 
 
+@given(decisions())
+def test_a_vector_that_all_candidates_share_is_kept_once(made: Decision) -> None:
+    k, d = made.x.shape
+    made = made._replace(x=np.arange(float(k * d)).reshape(k, d))
+    alike = made._replace(x=np.tile(made.x[-1], (k, 1)))
+    packed = pack_decision(alike, b"")
+    assert len(pack_decision(made, b"")) - len(packed) == 8 * d * (k - 1)
+    assert same(unpack_decision(bytes(24) + packed).decision, alike)
+
+
 def test_a_decision_of_another_format_is_refused() -> None:
     p = policy()
     packed = bytearray(bytes(24) + pack_decision(decision(p), b""))
