@@ -17,7 +17,7 @@ import typer
 import uvloop
 from feast import FeatureStore
 
-from benchmarks.baseline import COMPANY, COMPUTED, OOML, SDK, STORED, TOGETHER
+from benchmarks.baseline import COMPANY, COMPUTED, OOML, SDK, STORED, TOGETHER, TRIP
 from benchmarks.baseline.features import SERVICES, open_store
 from benchmarks.people import task_ids, user_id
 from features.reader import Slate, assemble, lookup
@@ -57,6 +57,15 @@ async def ooml(client: Client, what: str) -> Read:
     return read
 
 
+def trip(client: Client) -> Read:
+    """What every read waits for, and nothing else: one answer of the store."""
+
+    async def read(_: Slates) -> Any:
+        await client.call("PING")
+
+    return read
+
+
 def sdk(store: FeatureStore, what: str) -> Read:
     """How the SDK reads, without a loop in between: the faster of its two ways when one read follows another."""
     features = store.get_feature_service(SERVICES[what])
@@ -73,7 +82,7 @@ async def run(users: int, counts: Sequence[int], rounds: int, cell_s: float) -> 
     """Read in alternation, and print."""
     client = connect(os.environ["OOML_REDIS_URL"], cluster=False, timeout_s=5.0)
     store = open_store()
-    readers: dict[tuple[str, str], Read] = {}
+    readers: dict[tuple[str, str], Read] = {(TRIP, STORED): trip(client)}
     for what in (STORED, COMPUTED):
         ours = await ooml(client, what)
         readers |= {(OOML, what): ours, (TOGETHER, what): ours, (SDK, what): sdk(store, what)}
