@@ -18,11 +18,8 @@ import uvloop
 from google.protobuf.timestamp_pb2 import Timestamp
 from ooml.bandit.v1 import bandit_pb2 as pb
 
+from benchmarks.trips import READ, WRITE, trip
 from serving.redis.connect import connect
-
-READ = ("PING", bytes(1_000))
-WRITE = ("SET", "echo", bytes(2_000), "PX", 60_000)
-"""What the store is asked: as many bytes as the scripts of a Score carry, about, and the least a server can do with them."""
 
 Score = Callable[[pb.ScoreRequest, Any], Awaitable[pb.ScoreResponse]]
 
@@ -47,12 +44,12 @@ async def score(request: pb.ScoreRequest, _: object) -> pb.ScoreResponse:
 
 
 def score_after_trips(url: str) -> Score:
-    """Reply after a read and a write, over the connection ooml's server has to its store."""
+    """Reply after a read and a write of a store."""
     client = connect(url, cluster=False, timeout_s=5.0)
 
     async def score(request: pb.ScoreRequest, _: object) -> pb.ScoreResponse:
-        await client.call(*READ)
-        await client.call(*WRITE)
+        await trip(client, READ)
+        await trip(client, WRITE)
         return response(request)
 
     return score

@@ -20,6 +20,7 @@ from feast import FeatureStore
 from benchmarks.baseline import COMPANY, COMPUTED, OOML, SDK, STORED, TOGETHER, TRIP
 from benchmarks.baseline.features import SERVICES, open_store
 from benchmarks.people import task_ids, user_id
+from benchmarks.trips import EMPTY, trip
 from features.reader import Slate, assemble, lookup
 from policies.types import ArmId, PolicyName, ScopeId
 from serving.ports import Query
@@ -57,11 +58,11 @@ async def ooml(client: Client, what: str) -> Read:
     return read
 
 
-def trip(client: Client) -> Read:
+def empty(client: Client) -> Read:
     """What every read waits for, and nothing else: one answer of the store."""
 
     async def read(_: Slates) -> Any:
-        await client.call("PING")
+        await trip(client, EMPTY)
 
     return read
 
@@ -82,7 +83,7 @@ async def run(users: int, counts: Sequence[int], rounds: int, cell_s: float) -> 
     """Read in alternation, and print."""
     client = connect(os.environ["OOML_REDIS_URL"], cluster=False, timeout_s=5.0)
     store = open_store()
-    readers: dict[tuple[str, str], Read] = {(TRIP, STORED): trip(client)}
+    readers: dict[tuple[str, str], Read] = {(TRIP, STORED): empty(client)}
     for what in (STORED, COMPUTED):
         ours = await ooml(client, what)
         readers |= {(OOML, what): ours, (TOGETHER, what): ours, (SDK, what): sdk(store, what)}

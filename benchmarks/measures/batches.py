@@ -46,10 +46,10 @@ def measure(site: Site) -> list[Row]:
         )
         for what, (must, reach) in TARGETS.items()
     ]
-    return [*rows, _bound(cells[alone], cells[echo], cells[echo_stream])]
+    return [*rows, at_best(cells[alone], cells[echo], cells[echo_stream])]
 
 
-def _bound(alone: Sequence[Cell], echo: Sequence[Cell], streamed: Sequence[Cell]) -> Row:
+def at_best(alone: Sequence[Cell], echo: Sequence[Cell], streamed: Sequence[Cell]) -> Row:
     """What ScoreStream would come to if a Score cost so much less in a stream as an echo does, which is all that a stream can take off."""
     rounds = zip(alone, echo, streamed, strict=True)
     return Row(
