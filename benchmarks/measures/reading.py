@@ -38,7 +38,7 @@ def _row(reads: Reads, reader: str, what: str, count: int) -> Row:
     """How much faster ours is: by the clock, one read after the other; by CPU, as a busy server reads, several in a round trip."""
     ours, theirs = (reads[who, what, count] for who in (reader, SDK))
     read = f"features of {count} candidates, {what}"
-    taken, name = {
+    taken, measured = {
         OOML: ("wall_s", f"{read}, times faster than Feast's SDK"),
         TRIP: ("wall_s", f"{TRIP}, times faster than Feast's SDK reads {read}"),
         TOGETHER: ("cpu_s", f"{read}, {COMPANY} together, times less CPU than Feast's SDK"),
@@ -50,7 +50,7 @@ def _row(reads: Reads, reader: str, what: str, count: int) -> Row:
         for name, key in (("µs", "wall_s"), ("CPU µs", "cpu_s"))
     }
     return Row(
-        what=name,
+        what=measured,
         figure=Spread.of([t[taken] / o[taken] for o, t in zip(ours, theirs, strict=True)]),
         unit="×",
         generator="in one process",
