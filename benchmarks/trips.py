@@ -11,12 +11,12 @@ WRITE = Command(0, ("SET", "echo", bytes(2_000), "PX", 60_000))
 """As many bytes as the two scripts of a Score of ten candidates carry, about, and the least a store can do with them."""
 
 
-async def trip(client: Client, command: Command) -> None:
-    """Wait for the answer.
+async def trip(client: Client, *commands: Command) -> None:
+    """Wait for the answers to commands sent together.
 
     Raises:
         redis.exceptions.RedisError.
     """
-    (answer,) = await client.ask([command])
-    if isinstance(answer, Exception):
-        raise answer
+    for answer in await client.ask(commands):
+        if isinstance(answer, Exception):
+            raise answer

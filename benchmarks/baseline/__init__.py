@@ -3,7 +3,7 @@
 OOML, TOGETHER, SDK = "ooml", "ooml together", "Feast's SDK"
 STORED, COMPUTED = "stored columns alone", "request-time features computed too"
 """Who reads what in `reading`."""
-TRIP = "an empty round trip"
+TRIP, ROWS = "an empty round trip", "the rows fetched and not looked at"
 """Beside them: what every read waits for."""
 
 COMPANY = 16

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 
 from benchmarks import servers
-from benchmarks.baseline import COMPANY, COMPUTED, OOML, SDK, STORED, TOGETHER, TRIP
+from benchmarks.baseline import COMPANY, COMPUTED, OOML, ROWS, SDK, STORED, TOGETHER, TRIP
 from benchmarks.rows import Limit, Row, Spread, at_least
 from benchmarks.site import Site
 
@@ -31,7 +31,7 @@ def measure(site: Site) -> list[Row]:
     for line in said.splitlines():
         read = json.loads(line)
         reads[read["who"], read["what"], read["count"]].append(read)
-    return [_row(reads, who, what, count) for who in (OOML, TRIP, TOGETHER) for what, count in TARGETS if (who, what, count) in reads]
+    return [_row(reads, who, what, count) for who in (OOML, TRIP, ROWS, TOGETHER) for what, count in TARGETS if (who, what, count) in reads]
 
 
 def _row(reads: Reads, reader: str, what: str, count: int) -> Row:
@@ -41,6 +41,7 @@ def _row(reads: Reads, reader: str, what: str, count: int) -> Row:
     taken, measured = {
         OOML: ("wall_s", f"{read}, times faster than Feast's SDK"),
         TRIP: ("wall_s", f"{TRIP}, times faster than Feast's SDK reads {read}"),
+        ROWS: ("wall_s", f"{read}, {ROWS}, times faster than Feast's SDK"),
         TOGETHER: ("cpu_s", f"{read}, {COMPANY} together, times less CPU than Feast's SDK"),
     }[reader]
     must, reach = TARGETS[what, count] if reader == OOML else (None, None)
