@@ -57,7 +57,7 @@ def test_replies_come_in_the_order_of_the_messages_which_are_sent_in_turn(
     name: str, messages: list[Message], all_generators: dict[str, Generator], echo: str
 ) -> None:
     protocol: Literal["unary", "stream"] = "stream" if messages is STREAMED else "unary"
-    answers = all_generators[name].send(echo, Load(messages, calls=20, in_flight=4, connections=3, protocol=protocol))
+    answers = all_generators[name].send(echo, Load(messages, calls=20, in_flight=12, connections=3, protocol=protocol))
     chosen = [pb.ScoreResponse.FromString(reply).candidate_id for reply in answers.replies]
     assert chosen == [f"user-{k % 7:02d}-task-00" for k in range(20)]
 
