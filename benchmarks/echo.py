@@ -1,22 +1,30 @@
 """A bare grpc.aio server of the same messages: it parses what ooml parses, sends what ooml sends, and does nothing in between.
 
-What a call costs here is the floor under every Python server. Run as its own process: ``python -m benchmarks.echo``; it prints its port
-and ends with its stdin.
+What a call costs here is the floor under every Python server. With ``--store URL`` a Score also waits for two trips to that store, one
+after the other: the floor under every Python server that reads before it chooses and writes before it replies. Run as its own process:
+``python -m benchmarks.echo``; it prints its port and ends with its stdin.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 import grpc
+import typer
 import uvloop
 from google.protobuf.timestamp_pb2 import Timestamp
 from ooml.bandit.v1 import bandit_pb2 as pb
 
+from benchmarks.trips import READ, WRITE, trip
+from serving.redis.connect import connect
 
-async def score(request: pb.ScoreRequest, _: object) -> pb.ScoreResponse:
+Score = Callable[[pb.ScoreRequest, Any], Awaitable[pb.ScoreResponse]]
+
+
+def response(request: pb.ScoreRequest) -> pb.ScoreResponse:
     """A reply of the size and shape of a real one, with as many candidates as were asked about."""
     ids = [candidate.id for candidate in request.candidates]
     return pb.ScoreResponse(
@@ -30,21 +38,51 @@ async def score(request: pb.ScoreRequest, _: object) -> pb.ScoreResponse:
     )
 
 
+async def score(request: pb.ScoreRequest, _: object) -> pb.ScoreResponse:
+    """Reply at once."""
+    return response(request)
+
+
+def score_after_trips(url: str) -> Score:
+    """Reply after a read and a write of a store."""
+    client = connect(url, cluster=False, timeout_s=5.0)
+
+    async def score(request: pb.ScoreRequest, _: object) -> pb.ScoreResponse:
+        await trip(client, READ)
+        await trip(client, WRITE)
+        return response(request)
+
+    return score
+
+
+async def score_stream(_: object, context: grpc.aio.ServicerContext[pb.ScoreStreamRequest, pb.ScoreStreamResponse]) -> None:
+    """Reply to one request after the other, without a task or a queue for any."""
+    while isinstance(item := await context.read(), pb.ScoreStreamRequest):
+        await context.write(pb.ScoreStreamResponse(sequence=item.sequence, response=response(item.request)))
+
+
 async def reward(_request: pb.RewardRequest, _: object) -> pb.RewardResponse:
     """A reply of the size and shape of a real one."""
     return pb.RewardResponse(status=pb.REWARD_STATUS_APPLIED, value=1.0)
 
 
-HANDLERS: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-    "Score": grpc.unary_unary_rpc_method_handler(score, pb.ScoreRequest.FromString, pb.ScoreResponse.SerializeToString),
-    "Reward": grpc.unary_unary_rpc_method_handler(reward, pb.RewardRequest.FromString, pb.RewardResponse.SerializeToString),
-}
+async def serve(store: str | None) -> None:
+    """Serve on a free loopback port until stdin ends.
 
-
-async def serve() -> None:
-    """Serve on a free loopback port until stdin ends."""
+    Args:
+        store: URL of what a Score waits for; None: for nothing.
+    """
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Score": grpc.unary_unary_rpc_method_handler(
+            score if store is None else score_after_trips(store), pb.ScoreRequest.FromString, pb.ScoreResponse.SerializeToString
+        ),
+        "ScoreStream": grpc.stream_stream_rpc_method_handler(
+            score_stream, pb.ScoreStreamRequest.FromString, pb.ScoreStreamResponse.SerializeToString
+        ),
+        "Reward": grpc.unary_unary_rpc_method_handler(reward, pb.RewardRequest.FromString, pb.RewardResponse.SerializeToString),
+    }
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ooml.bandit.v1.BanditService", HANDLERS),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ooml.bandit.v1.BanditService", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)
@@ -52,5 +90,12 @@ async def serve() -> None:
     await server.stop(grace=None)
 
 
+def main(store: Annotated[str | None, typer.Option(help="URL of the store whose answers a Score waits for.")] = None) -> None:
+    """Answer ooml's messages with nothing behind."""
+    uvloop.run(serve(store))
+
+
 if __name__ == "__main__":
-    uvloop.run(serve())
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -88,6 +88,7 @@ async def _connect(stack: AsyncExitStack, address: str, load: Load) -> Call:
 async def _stream(stack: AsyncExitStack, channel: grpc.aio.Channel, method: str) -> Call:
     opened = channel.stream_stream(method, pb.ScoreStreamRequest.SerializeToString, pb.ScoreStreamResponse.FromString)()
     waiting: dict[int, asyncio.Future[bytes]] = {}
+    writing = asyncio.Lock()  # gRPC fails a write that begins before another of the stream has ended
 
     async def receive() -> None:
         async for reply in opened:
@@ -103,7 +104,8 @@ async def _stream(stack: AsyncExitStack, channel: grpc.aio.Channel, method: str)
     async def call(k: int, message: Message) -> bytes:
         waiting[k] = asyncio.get_running_loop().create_future()
         answered = waiting[k]
-        await opened.write(pb.ScoreStreamRequest(sequence=k, request=pb.ScoreRequest.FromString(message.body)))
+        async with writing:
+            await opened.write(pb.ScoreStreamRequest(sequence=k, request=pb.ScoreRequest.FromString(message.body)))
         return await asyncio.wait_for(answered, DEADLINE_S)
 
     return call

@@ -83,6 +83,11 @@ class Site:
         """The floor."""
         return self.stack.enter_context(servers.echo())
 
+    @cached_property
+    def waiting_echo(self) -> Server:
+        """The floor of what waits for that store: one read, one write."""
+        return self.stack.enter_context(servers.echo(self.store))
+
     def feast(self, name: str) -> dict[str, str]:
         """Variables under which Feast's SDK finds the sample, in a copy of the registry under that name."""
         found = feast_environment(self.data, self.store.url)

@@ -17,13 +17,16 @@ import typer
 import uvloop
 from feast import FeatureStore
 
-from benchmarks.baseline import COMPANY, COMPUTED, OOML, SDK, STORED, TOGETHER
+from benchmarks.baseline import COMPANY, COMPUTED, OOML, ROWS, SDK, STORED, TOGETHER, TRIP
 from benchmarks.baseline.features import SERVICES, open_store
 from benchmarks.people import task_ids, user_id
+from benchmarks.trips import EMPTY, trip
+from features.plan import Plan
 from features.reader import Slate, assemble, lookup
 from policies.types import ArmId, PolicyName, ScopeId
-from serving.ports import Query
+from serving.ports import PublishedPolicy, Query
 from serving.redis.connect import Client, connect
+from serving.redis.link import Command
 from serving.redis.published import load
 from serving.redis.store import RedisDecisionStore
 
@@ -33,12 +36,16 @@ Read = Callable[[Slates], Awaitable[Any]]
 """Reads the features of users' tasks."""
 
 
-async def ooml(client: Client, what: str) -> Read:
-    """How the server reads: the one place of the benchmark that knows its parts."""
+async def live(client: Client) -> tuple[PublishedPolicy, Plan]:
+    """The policy of the sample, and its plan."""
     published = (await load(client)).live(PolicyName("tips"))
     if published is None or published.policy.plan is None:
         raise LookupError("policy tips is not live")
-    policy, plan = published.policy, published.policy.plan
+    return published.policy, published.policy.plan
+
+
+def ooml(client: Client, policy: PublishedPolicy, plan: Plan, what: str) -> Read:
+    """How the server reads: the one place of the benchmark that knows its parts."""
     if what == STORED:
         plan = replace(plan, features=(), transforms=())  # its rows are read and decoded, and that is all
     store = RedisDecisionStore(client)
@@ -53,6 +60,29 @@ async def ooml(client: Client, what: str) -> Read:
                 raise snapshot
             read.append(Slate(each, snapshot.rows, now, 0.0, {}, [{}] * len(tasks)))
         return assemble(plan, read).x
+
+    return read
+
+
+def empty(client: Client) -> Read:
+    """What every read waits for, and nothing else: one answer of the store."""
+
+    async def read(_: Slates) -> Any:
+        await trip(client, EMPTY)
+
+    return read
+
+
+def fetch(client: Client, plan: Plan) -> Read:
+    """The same with the rows in the answer: one command for each, made beforehand."""
+    made: dict[tuple[str, int], list[Command]] = {}
+
+    async def read(slates: Slates) -> Any:
+        for user, tasks in slates:
+            if (user, len(tasks)) not in made:
+                rows = lookup(plan, {"user_id": user}, [{"task_id": task} for task in tasks]).rows
+                made[user, len(tasks)] = [Command(0, ("HMGET", key, *fields)) for key, fields in rows]
+            await trip(client, *made[user, len(tasks)])
 
     return read
 
@@ -73,9 +103,10 @@ async def run(users: int, counts: Sequence[int], rounds: int, cell_s: float) -> 
     """Read in alternation, and print."""
     client = connect(os.environ["OOML_REDIS_URL"], cluster=False, timeout_s=5.0)
     store = open_store()
-    readers: dict[tuple[str, str], Read] = {}
+    policy, plan = await live(client)
+    readers = {(TRIP, STORED): empty(client), (ROWS, STORED): fetch(client, plan)}
     for what in (STORED, COMPUTED):
-        ours = await ooml(client, what)
+        ours = ooml(client, policy, plan, what)
         readers |= {(OOML, what): ours, (TOGETHER, what): ours, (SDK, what): sdk(store, what)}
     try:
         for count in counts:

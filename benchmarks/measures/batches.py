@@ -1,8 +1,8 @@
-"""What calling together saves: BatchScore and ScoreStream beside as many single Scores."""
+"""What calling together saves: BatchScore and ScoreStream beside as many single Scores, and the most a stream could."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ooml.bandit.v1 import bandit_pb2 as pb
 
@@ -10,7 +10,7 @@ from benchmarks import people
 from benchmarks.cells import Cell, Kind, alternate
 from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.measures.floor import check_scores, scoring
-from benchmarks.rows import Limit, Row, at_least, cpu_against
+from benchmarks.rows import Limit, Row, Spread, at_least, calls_of, cpu_against, summary
 from benchmarks.servers import Server
 from benchmarks.site import BATCH, Site
 
@@ -31,19 +31,35 @@ def measure(site: Site) -> list[Row]:
         check_scores(cell)
         return cell
 
-    alone, *others = "Score", *TARGETS
+    alone, echo, echo_stream, *others = "Score", "echo", "echo, ScoreStream", *TARGETS
     kinds = {
         alone: Kind(scoring(site, server, scores, IN_FLIGHT)),
         others[0]: Kind(batching(site, server, scores), least=4),
         others[1]: Kind(stream),
+        echo: Kind(lambda calls: site.send(site.echo, Load(scores, calls, IN_FLIGHT))),
+        echo_stream: Kind(lambda calls: site.send(site.echo, Load(streamed, calls, IN_FLIGHT, protocol="stream"))),
     }
     cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
-    return [
+    rows = [
         cpu_against(
             f"decisions for a CPU second, {what}, against single Scores", cells[what], cells[alone], "alone", must, reach, of_theirs=True
         )
         for what, (must, reach) in TARGETS.items()
     ]
+    return [*rows, at_best(cells[alone], cells[echo], cells[echo_stream])]
+
+
+def at_best(alone: Sequence[Cell], echo: Sequence[Cell], streamed: Sequence[Cell]) -> Row:
+    """What ScoreStream would come to if a Score cost so much less in a stream as an echo does, which is all that a stream can take off."""
+    rounds = zip(alone, echo, streamed, strict=True)
+    return Row(
+        what=f"the same of a ScoreStream, {IN_FLIGHT} in flight, that saved all that an echo saves by streaming",
+        figure=Spread.of([score.cpu_us / (score.cpu_us - (call.cpu_us - item.cpu_us)) for score, call, item in rounds]),
+        unit="×",
+        generator=streamed[0].generator,
+        calls=calls_of(streamed),
+        beside=summary(streamed, "echo's stream ") | summary(echo, "echo "),
+    )
 
 
 def batching(site: Site, server: Server, scores: list[Message]) -> Callable[[int], Cell]:

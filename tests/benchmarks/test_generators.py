@@ -7,18 +7,22 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import grpc
 import pytest
+import redis
 from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1.bandit_pb2_grpc import BanditServiceStub
 
 from benchmarks import generators, people, servers
 from benchmarks.load import BenchmarkError, Generator, Load, Message, first_that_can
 from benchmarks.python_load import PythonLoop
+from cli.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.slow
 SCORES = people.scores(users=7)
+STREAMED = [Message(people.STREAM, body) for _, body in SCORES]
 HERE = [name for name, program in (("loadgen", "go"), ("h2load", "h2load"), ("python", sys.executable)) if shutil.which(program)]
 """Generators this machine can have; where Go or h2load is missing, what stands in for them is tested alone."""
 
@@ -47,11 +51,13 @@ def test_every_call_is_made_and_timed(generator: Generator, echo: str, rate: flo
     assert answers.wall_s > (0.03 if rate else 0)
 
 
+@pytest.mark.parametrize("messages", [SCORES, STREAMED], ids=["unary", "stream"])
 @pytest.mark.parametrize("name", [name for name in HERE if name != "h2load"])
 def test_replies_come_in_the_order_of_the_messages_which_are_sent_in_turn(
-    name: str, all_generators: dict[str, Generator], echo: str
+    name: str, messages: list[Message], all_generators: dict[str, Generator], echo: str
 ) -> None:
-    answers = all_generators[name].send(echo, Load(SCORES, calls=20, in_flight=4, connections=3))
+    protocol: Literal["unary", "stream"] = "stream" if messages is STREAMED else "unary"
+    answers = all_generators[name].send(echo, Load(messages, calls=20, in_flight=12, connections=3, protocol=protocol))
     chosen = [pb.ScoreResponse.FromString(reply).candidate_id for reply in answers.replies]
     assert chosen == [f"user-{k % 7:02d}-task-00" for k in range(20)]
 
@@ -91,3 +97,18 @@ def test_the_echo_answers_with_as_many_candidates_as_were_asked_about(echo: str)
     with grpc.insecure_channel(echo) as channel:
         reply = BanditServiceStub(channel).Score(pb.ScoreRequest.FromString(SCORES[0].body))
     assert len(reply.ranking) == people.CANDIDATES
+
+
+def test_an_echo_with_a_store_reads_and_writes_once_before_it_replies(clean_valkey: EmbeddedServer) -> None:
+    with redis.Redis.from_url(clean_valkey.url) as client, servers.echo(clean_valkey) as server:
+        client.config_resetstat()
+        PythonLoop().send(server.address, Load(SCORES, calls=10))
+        asked = {name: said["calls"] for name, said in client.info("commandstats").items()}
+    assert asked.items() >= {"cmdstat_ping": 10, "cmdstat_set": 10}.items()
+
+
+def test_an_echo_whose_store_is_gone_answers_nothing(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as store:
+        pass
+    with servers.echo(store) as server, pytest.raises(BenchmarkError):
+        PythonLoop().send(server.address, Load(SCORES, calls=1))

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import plots
 from benchmarks.cells import Cell
 from benchmarks.docs import BEGIN, END, replaced
+from benchmarks.measures.batches import at_best
 from benchmarks.profile import shares
 from benchmarks.rows import Limit, Row, Spread, at_least, at_most, below, ratios, summary
 from benchmarks.table import figure, markdown
@@ -46,6 +47,11 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     ours = [cell(4.0), cell(9.0), cell(2.0)]
     echo = [cell(1.0), cell(3.0), cell(1.0)]
     assert ratios(ours, echo, lambda c: c.ms(50)) == Spread(3.0, 2.0, 4.0)
+
+
+def test_a_score_in_a_stream_can_save_no_more_than_an_echo_does() -> None:
+    score, call, streamed = cell(0.01, cpu_s=300e-6), cell(0.01, cpu_s=160e-6), cell(0.01, cpu_s=100e-6)
+    assert at_best([score], [call], [streamed]).figure.median == pytest.approx(300 / 240)
 
 
 def test_percentiles_pool_the_calls_of_all_rounds_and_cpu_is_by_unit() -> None:
