@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -63,6 +65,18 @@ class Server:
             return [c for c in psutil.Process(self.process.pid).children() if c.status() != psutil.STATUS_ZOMBIE]
         return []
 
+    @property
+    def all_serve(self) -> bool:
+        """Whether each of its workers that lives has said that it serves, and none is missing."""
+        workers: dict[str, tuple[int, bool]] = {}
+        for line in lines_of(self.log):
+            match line:
+                case {"event": "process started", "role": role, "child": pid}:
+                    workers[role] = (pid, False)
+                case {"event": "serving" | "not serving" as said, "process": role} if role in workers:
+                    workers[role] = (workers[role][0], said == "serving")
+        return {pid for pid, serves in workers.values() if serves} == {worker.pid for worker in self.workers} and len(workers) > 0
+
     def channel(self) -> grpc.aio.Channel:
         """A connection of its own, and so perhaps another worker's."""
         return grpc.aio.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)])
@@ -97,6 +111,15 @@ async def serving(store: EmbeddedServer, folder: Path, **settings: object) -> As
                 child.kill()
         process.kill()
         process.communicate()
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    """What processes wrote to a log; nothing of a line that one that was killed did not finish."""
+    found = []
+    for line in log.read_text().splitlines() if log.exists() else []:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
 
 
 async def score(channel: grpc.aio.Channel, user: str = "u", *, policy: str = "toy", timeout: float = 5.0) -> pb.ScoreResponse:  # noqa: ASYNC109
