@@ -72,7 +72,7 @@ async def serve(orders: Orders) -> int:
     worker = build(orders)
     code = 0
     try:
-        # If it can serve at once, then before it listens: callers see nothing of a worker that was replaced.
+        # If it can serve within the time of a look, then before it listens: callers see nothing of a worker that was replaced.
         can_serve = False
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(settings.health_timeout_s):

@@ -64,13 +64,14 @@ async def test_a_caller_who_does_not_wait_is_told_in_time_and_may_ask_again(serv
         assert sum(arm.count for arm in evidence.arms) == 1
 
 
-async def test_callers_see_nothing_of_a_worker_that_is_replaced(server: Server) -> None:
-    await eventually(lambda: server.all_serve)
-    server.workers[0].kill()
-    await eventually(lambda: '"process died"' in server.log.read_text())  # until then connections reach it, and break
-    while not server.all_serve:
-        async with server.channel() as channel:
-            await policy_pb2_grpc.PolicyServiceStub(channel).GetPolicy(policy_pb2.GetPolicyRequest(policy="toy"), timeout=PATIENT_S)
+async def test_callers_see_nothing_of_a_worker_that_is_replaced(store: EmbeddedServer, tmp_path: Path) -> None:
+    async with serving(store, tmp_path, workers=2, redis_timeout_s=PATIENT_S, health_timeout_s=PATIENT_S) as server:
+        await eventually(lambda: server.all_serve)
+        server.workers[0].kill()
+        await eventually(lambda: '"process died"' in server.log.read_text())  # until then connections reach it, and break
+        while not server.all_serve:
+            async with server.channel() as channel:
+                await policy_pb2_grpc.PolicyServiceStub(channel).GetPolicy(policy_pb2.GetPolicyRequest(policy="toy"), timeout=PATIENT_S)
 
 
 def request(request_id: str = "") -> pb.ScoreRequest:
