@@ -21,7 +21,7 @@ from serving.ids import shard_of
 from serving.redis.codec import unpack_evidence
 from serving.redis.keys import keys_of
 from tests.faults.record import ARMS, DIMENSION, NOTHING, POLICIES, Scope, Sums, check_promises, expected
-from tests.serving.server import Server, serving
+from tests.serving.server import Server, serving, whole
 from tests.serving.waiting import alive, eventually
 
 WORKERS = 2
@@ -48,9 +48,7 @@ class Site:
                 await _kill([workers[int(rng.integers(len(workers)))]])
             case "server":
                 port = self.server.address.rpartition(":")[2]
-                supervisor = psutil.Process(self.server.process.pid)
-                supervisor.suspend()  # else it might start another worker once they are listed, who would live on and hold the port
-                await _kill([supervisor, *self.server.workers])
+                await _kill(whole(self.server.process))
                 await self._serve(port=port)
             case "store":
                 self.store.kill()

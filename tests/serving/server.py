@@ -26,7 +26,7 @@ from ooml.bandit.v1 import bandit_pb2_grpc
 
 from cli.embedded import EmbeddedServer
 from serving.transport.server import SERVICES
-from tests.serving.waiting import eventually
+from tests.serving.waiting import alive, eventually
 
 OOML = [sys.executable, "-c", "from cli.main import app; app()"]
 POLICY = """
@@ -62,7 +62,7 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         """Its worker processes, as they are now."""
         with suppress(psutil.NoSuchProcess):
-            return [c for c in psutil.Process(self.process.pid).children() if c.status() != psutil.STATUS_ZOMBIE]
+            return [child for child in psutil.Process(self.process.pid).children() if alive(child.pid)]
         return []
 
     @property
@@ -106,10 +106,8 @@ async def serving(store: EmbeddedServer, folder: Path, **settings: object) -> As
         assert line.startswith("ooml serving grpc="), log.read_text()
         yield Server(line.split("grpc=")[1].split()[0], process, log)
     finally:
-        with suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-        process.kill()
+        for one in whole(process):
+            one.kill()
         process.communicate()
 
 
@@ -120,6 +118,15 @@ def lines_of(log: Path) -> list[dict[str, Any]]:
         with suppress(ValueError):
             found.append(json.loads(line))
     return [line for line in found if isinstance(line, dict)]
+
+
+def whole(server: subprocess.Popen[str]) -> list[psutil.Process]:
+    """A server's processes, itself the last, to be killed; none when it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        supervisor = psutil.Process(server.pid)
+        supervisor.suspend()  # else it may start another one, or let go of one that has ended, once they are listed
+        return [*supervisor.children(recursive=True), supervisor]
+    return []
 
 
 async def score(channel: grpc.aio.Channel, user: str = "u", *, policy: str = "toy", timeout: float = 5.0) -> pb.ScoreResponse:  # noqa: ASYNC109
