@@ -112,15 +112,12 @@ async def serving(store: EmbeddedServer, folder: Path, **settings: object) -> As
 
 
 def lines_of(log: Path) -> list[dict[str, Any]]:
-    """What processes wrote to a log, though two that write at once may share a line; nothing of what one that was killed did not finish."""
+    """What processes wrote to a log; nothing of a line that one that was killed did not finish."""
     found = []
     for line in log.read_text().splitlines() if log.exists() else []:
-        end = 0
         with suppress(ValueError):
-            while end < len(line):
-                said, end = json.JSONDecoder().raw_decode(line, end)
-                found.append(said)
-    return [said for said in found if isinstance(said, dict)]
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
 
 
 def whole(server: subprocess.Popen[str]) -> list[psutil.Process]:
