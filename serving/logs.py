@@ -41,7 +41,7 @@ def configure(settings: CommonSettings, process: str, stream: TextIO | None = No
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     _adopt_standard_logging(shared, render, stream)

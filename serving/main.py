@@ -72,10 +72,10 @@ async def serve(orders: Orders) -> int:
     worker = build(orders)
     code = 0
     try:
-        # If it can serve at once, then before it listens: callers see nothing of a worker that was replaced.
+        # If it can serve within the time of a look, then before it listens: callers see nothing of a worker that was replaced.
         can_serve = False
         with suppress(Unavailable, TimeoutError):
-            async with asyncio.timeout(settings.health_interval_s):
+            async with asyncio.timeout(settings.health_timeout_s):
                 await worker.readiness.check()
                 can_serve = True
         _collect_less()

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def bench(*arguments: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.bench", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_every_measure_yields_rows_that_are_judged(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_server_that_reads_much_at_its_start_is_waited_for(tmp_path: Path) -> 
         eventually(lambda: client.info("persistence")["aof_last_rewrite_time_sec"] >= 0)
     slow = EmbeddedServer(tmp_path, program=bundled_server(), settings={"key-load-delay": "10000"})
     try:
-        with redis.Redis.from_url(slow.start(timeout_s=0.2).url) as client:
+        with redis.Redis.from_url(slow.start(timeout_s=0.9).url) as client:
             assert client.dbsize() == 100
     finally:
         slow.stop()

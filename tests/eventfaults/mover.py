@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cli.event_processes import OomlProcess
-from tests.serving.server import environment
+from tests.serving.server import environment, lines_of
 
 
 class Mover(OomlProcess):
@@ -25,14 +24,4 @@ class Mover(OomlProcess):
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """Lines of its log that tell of an event."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line for line in map(_parsed, lines) if line.get("event") == event]
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    """A line of the log; nothing of what a process that was killed did not finish writing."""
-    try:
-        parsed = json.loads(line)
-    except ValueError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
+        return [line for line in lines_of(self.log) if line.get("event") == event]

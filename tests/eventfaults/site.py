@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import redis
@@ -52,10 +50,6 @@ class LoggedSite(Site):
     async def start(self, process: OwnProcess) -> None:
         """Start what is not running."""
         await self.do(process.start)
-
-    async def do(self, act: Callable[[], Any]) -> None:
-        """In the thread that starts processes."""
-        await asyncio.get_running_loop().run_in_executor(self._starter, act)
 
     async def drained(self, to: int = 0, within_s: float = 60.0) -> None:
         """Return once no more than so many entries are in the outbox; none: all there was to log is in the table."""
@@ -122,7 +116,7 @@ async def logged(
     here = LoggedSite(store, folder, {"event_sink": "drained", **settings}, table=table or folder / "events", hurried=hurried, nats=broker)
     try:
         async with here._servers:
-            await here._start_store()
+            await here.do(here.store.start)
             if here.nats is not None:
                 await here.start(here.nats)
             given = here.mover_settings()

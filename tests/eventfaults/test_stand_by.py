@@ -19,6 +19,8 @@ from tests.serving.waiting import eventually
 pytestmark = pytest.mark.slow
 
 KEEPING = "keeping events"
+BUSY_S = 8.0
+"""What a busy machine may take beside, to open the table among other things; less than a lease of usual length."""
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ async def test_of_two_sinks_one_stands_by_and_takes_over(nats: bool, fault: str,
                 psutil.Process(active.pid).suspend()
             gone_at = datetime.now().astimezone()
             await eventually(lambda: bool(standing_by.said(KEEPING)), 20, "the other sink takes over")
-            assert _after_s(standing_by, gone_at) < 2 * LEASE_S
+            assert _after_s(standing_by, gone_at) < LEASE_S + BUSY_S
             await _more(client, 100)
             if fault == "killed":
                 await here.start(active)

@@ -57,7 +57,7 @@ async def test_when_none_come_within_the_time_there_are_none(bus: AnyBus) -> Non
     subscription = await bus.subscribe("reader", [ALL])
     began = time.monotonic()
     assert await subscription.fetch(10, 0.2) == []
-    assert 0.15 < time.monotonic() - began < 2.0
+    assert 0.15 < time.monotonic() - began < 5.0
 
 
 async def test_a_subscription_is_found_again_by_its_name_where_it_was_left(bus: AnyBus) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -21,7 +21,7 @@ from serving.ids import shard_of
 from serving.redis.codec import unpack_evidence
 from serving.redis.keys import keys_of
 from tests.faults.record import ARMS, DIMENSION, NOTHING, POLICIES, Scope, Sums, check_promises, expected
-from tests.serving.server import Server, becomes, serving
+from tests.serving.server import Server, serving, whole
 from tests.serving.waiting import alive, eventually
 
 WORKERS = 2
@@ -48,16 +48,19 @@ class Site:
                 await _kill([workers[int(rng.integers(len(workers)))]])
             case "server":
                 port = self.server.address.rpartition(":")[2]
-                await _kill([psutil.Process(self.server.process.pid), *self.server.workers])
+                await _kill(whole(self.server.process))
                 await self._serve(port=port)
             case "store":
                 self.store.kill()
-                await self._start_store()
+                await self.do(self.store.start)
 
     async def recovered(self) -> None:
-        """Return once the server says that it serves."""
-        async with self.server.channel() as channel:
-            await becomes(channel, "SERVING", 20)
+        """Return once every worker serves, also one that is being started again: who asks next may reach any of them."""
+        await eventually(lambda: self.server.all_serve, 30, f"every worker serves; {self.server.log}")
+
+    async def do(self, act: Callable[[], Any]) -> None:
+        """In the thread that starts processes."""
+        await asyncio.get_running_loop().run_in_executor(self._starter, act)
 
     async def check_promises(self, scopes: list[Scope]) -> None:
         """Every answered call is in the evidence once, every unanswered one at most once; asked of the server, as anybody can."""
@@ -88,9 +91,6 @@ class Site:
             answers = [await stub.GetPolicy(policy_pb2.GetPolicyRequest(policy=name), timeout=10.0) for name in POLICIES]
         return {answer.policy.name: Namespace(answer.policy.namespace) for answer in answers}
 
-    async def _start_store(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._starter, self.store.start)
-
     async def _serve(self, **settings: object) -> None:
         # A worker whose parent was killed drains. It is killed in the meantime: else gRPC would cancel calls as it stops.
         given = {"workers": WORKERS, "drain_notice_s": 60, **self.settings, **settings}
@@ -103,11 +103,11 @@ async def site(store: EmbeddedServer, folder: Path, **settings: object) -> Async
     here = Site(store, folder, settings)
     try:
         async with here._servers:
-            await here._start_store()
+            await here.do(store.start)
             await here._serve()
             yield here
     finally:
-        store.stop()
+        await here.do(store.stop)  # behind a start that may be under way
         here._starter.shutdown()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest_asyncio
 from tests.faults.client import Client
 from tests.faults.conftest import NewStore
 from tests.faults.disk import SYNC_S, Disk
+from tests.faults.renewed import Renewed
 from tests.faults.site import Site, site
 from tests.serving.waiting import eventually
 
@@ -27,7 +29,7 @@ class Leg:
     """How all seeds go under one kind of disk.
 
     Args:
-        site: one for all seeds: each leaves it whole, and begins with it as it is.
+        site: each seed begins with it as the one before left it.
         disk: the one that is slow under load, None for this machine's.
         callers, patience_s: of the client.
         rewards: most that are applied between one fault and the next.
@@ -43,31 +45,40 @@ class Leg:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["quick", "slow"])
-async def leg(request: pytest.FixtureRequest, new_store: NewStore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Leg]:
+async def shared(
+    request: pytest.FixtureRequest, new_store: NewStore, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Renewed[Leg]]:
     """Both kinds of disk in turn."""
-    folder = tmp_path_factory.mktemp("site")
-    if request.param == "quick":
-        async with site(new_store(folder, {}), folder) as here:
-            yield Leg(here, None, callers=24, patience_s=(0.2, 0.6), rewards=40, moment_s=0.05)
-    else:
-        # A Score may wait for several syncs. The server has that patience by itself, its callers not always.
-        disk = Disk(folder)
-        async with site(new_store(folder, disk.environment), folder) as here:
-            yield Leg(here, disk, callers=24, patience_s=(0.5, 10.0, 10.0), rewards=4, moment_s=SYNC_S)
+
+    @asynccontextmanager
+    async def leg() -> AsyncIterator[Leg]:
+        folder = tmp_path_factory.mktemp("site")
+        if request.param == "quick":
+            async with site(new_store(folder, {}), folder) as here:
+                yield Leg(here, None, callers=24, patience_s=(0.2, 0.6), rewards=40, moment_s=0.05)
+        else:
+            # A Score may wait for several syncs. The server has that patience by itself, its callers not always.
+            disk = Disk(folder)
+            async with site(new_store(folder, disk.environment), folder) as here:
+                yield Leg(here, disk, callers=24, patience_s=(0.5, 10.0, 10.0), rewards=4, moment_s=SYNC_S)
+
+    async with Renewed(leg) as legs:
+        yield legs
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_whatever_is_killed_every_reward_counts_once(leg: Leg, seed: int) -> None:
-    client = Client(leg.site.server.address, f"seed{seed}", np.random.default_rng(seed), leg.callers, leg.patience_s)
-    await leg.site.recovered()
-    await _break_under_load(leg, client)
-    assert client.unanswered > 0
-    await leg.site.recovered()
-    await leg.site.check_promises(client.scopes)
-    await client.settle()
-    await leg.site.check_sums(client.scopes)
-    await client.repeat()
-    await leg.site.check_sums(client.scopes)
+async def test_whatever_is_killed_every_reward_counts_once(shared: Renewed[Leg], seed: int) -> None:
+    async with shared.lent() as leg:
+        client = Client(leg.site.server.address, f"seed{seed}", np.random.default_rng(seed), leg.callers, leg.patience_s)
+        await leg.site.recovered()
+        await _break_under_load(leg, client)
+        assert client.unanswered > 0
+        await leg.site.recovered()
+        await leg.site.check_promises(client.scopes)
+        await client.settle()
+        await leg.site.check_sums(client.scopes)
+        await client.repeat()
+        await leg.site.check_sums(client.scopes)
 
 
 async def _break_under_load(leg: Leg, client: Client) -> None:

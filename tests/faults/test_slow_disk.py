@@ -14,8 +14,10 @@ from ooml.bandit.v1 import bandit_pb2_grpc, policy_pb2, policy_pb2_grpc
 from cli.embedded import EmbeddedServer
 from tests.faults.disk import SYNC_S, Disk
 from tests.serving.server import Server, becomes, publish_toy, reason, serving
+from tests.serving.waiting import eventually
 
-PATIENT_S = 5.0
+PATIENT_S = 30.0
+"""A Score takes four or five syncs, one after another, and one or two more on a busy machine."""
 
 
 @pytest.fixture
@@ -60,6 +62,16 @@ async def test_a_caller_who_does_not_wait_is_told_in_time_and_may_ask_again(serv
         asked = policy_pb2.GetEvidenceRequest(policy="toy", scope="u")
         evidence = await policy_pb2_grpc.PolicyServiceStub(channel).GetEvidence(asked, timeout=PATIENT_S)
         assert sum(arm.count for arm in evidence.arms) == 1
+
+
+async def test_callers_see_nothing_of_a_worker_that_is_replaced(store: EmbeddedServer, tmp_path: Path) -> None:
+    async with serving(store, tmp_path, workers=2, redis_timeout_s=PATIENT_S, health_timeout_s=PATIENT_S) as server:
+        await eventually(lambda: server.all_serve)
+        server.workers[0].kill()
+        await eventually(lambda: '"process died"' in server.log.read_text())  # until then connections reach it, and break
+        while not server.all_serve:
+            async with server.channel() as channel:
+                await policy_pb2_grpc.PolicyServiceStub(channel).GetPolicy(policy_pb2.GetPolicyRequest(policy="toy"), timeout=PATIENT_S)
 
 
 def request(request_id: str = "") -> pb.ScoreRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -24,7 +26,7 @@ from ooml.bandit.v1 import bandit_pb2_grpc
 
 from cli.embedded import EmbeddedServer
 from serving.transport.server import SERVICES
-from tests.serving.waiting import eventually
+from tests.serving.waiting import alive, eventually
 
 OOML = [sys.executable, "-c", "from cli.main import app; app()"]
 POLICY = """
@@ -60,8 +62,20 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         """Its worker processes, as they are now."""
         with suppress(psutil.NoSuchProcess):
-            return [c for c in psutil.Process(self.process.pid).children() if c.status() != psutil.STATUS_ZOMBIE]
+            return [child for child in psutil.Process(self.process.pid).children() if alive(child.pid)]
         return []
+
+    @property
+    def all_serve(self) -> bool:
+        """Whether each of its workers that lives has said that it serves, and none is missing."""
+        workers: dict[str, tuple[int, bool]] = {}
+        for line in lines_of(self.log):
+            match line:
+                case {"event": "process started", "role": role, "child": pid}:
+                    workers[role] = (pid, False)
+                case {"event": "serving" | "not serving" as said, "process": role} if role in workers:
+                    workers[role] = (workers[role][0], said == "serving")
+        return {pid for pid, serves in workers.values() if serves} == {worker.pid for worker in self.workers} and len(workers) > 0
 
     def channel(self) -> grpc.aio.Channel:
         """A connection of its own, and so perhaps another worker's."""
@@ -92,11 +106,27 @@ async def serving(store: EmbeddedServer, folder: Path, **settings: object) -> As
         assert line.startswith("ooml serving grpc="), log.read_text()
         yield Server(line.split("grpc=")[1].split()[0], process, log)
     finally:
-        with suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-        process.kill()
+        for one in whole(process):
+            one.kill()
         process.communicate()
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    """What processes wrote to a log; nothing of a line that one that was killed did not finish."""
+    found = []
+    for line in log.read_text().splitlines() if log.exists() else []:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
+
+
+def whole(server: subprocess.Popen[str]) -> list[psutil.Process]:
+    """A server's processes, itself the last, to be killed; none when it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        supervisor = psutil.Process(server.pid)
+        supervisor.suspend()  # else it may start another one, or let go of one that has ended, once they are listed
+        return [*supervisor.children(recursive=True), supervisor]
+    return []
 
 
 async def score(channel: grpc.aio.Channel, user: str = "u", *, policy: str = "toy", timeout: float = 5.0) -> pb.ScoreResponse:  # noqa: ASYNC109

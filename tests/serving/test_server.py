@@ -97,7 +97,7 @@ async def test_a_stop_under_load_loses_no_answer_that_was_given(store: EmbeddedS
             failures.append(error.code())
 
     # Without notice, a call still on its way when the server stops listening is reset by gRPC and its caller told CANCELLED.
-    async with serving(store, tmp_path, workers=2, drain_notice_s=1) as server:
+    async with serving(store, tmp_path, workers=2, drain_notice_s=3) as server:
         channels = [server.channel() for _ in range(8)]
         callers = [asyncio.create_task(caller(channel, f"u{i}")) for i, channel in enumerate(channels)]
         await eventually(lambda: len(rewarded) > 100)
@@ -124,7 +124,7 @@ async def test_streams_end_when_the_server_stops(store: EmbeddedServer, tmp_path
         answer = await stream.read()
         assert isinstance(answer, pb.ScoreStreamResponse)
         assert (answer.sequence, answer.response.candidate_id) == (7, "x")
-        stopped = asyncio.create_task(server.stop(5.0))
+        stopped = asyncio.create_task(server.stop())
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await asyncio.wait_for(stream.read(), 5.0)
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -75,14 +75,14 @@ async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(tmp_path
 
 async def test_processes_that_die_at_every_start_are_given_up_with_an_error(tmp_path: Path) -> None:
     record = tmp_path / "a"
-    assert await asyncio.wait_for(Supervisor([role(record, "die")], 1.0).run(), 20) == 3
+    assert await asyncio.wait_for(Supervisor([role(record, "die")], 1.0).run(), 60) == 3
     assert len(pids(record)) == 5
 
 
 async def test_a_process_that_refuses_is_not_started_again_and_takes_the_others_down(tmp_path: Path) -> None:
     refuses, idle = tmp_path / "a", tmp_path / "b"
     supervisor = Supervisor([role(refuses, "refuse"), role(idle, "idle", name="worker-1")], 1.0)
-    assert await asyncio.wait_for(supervisor.run(), 20) == child.REFUSED
+    assert await asyncio.wait_for(supervisor.run(), 60) == child.REFUSED
     assert len(pids(refuses)) == 1
     assert not any(alive(pid) for pid in pids(idle))
 

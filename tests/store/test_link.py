@@ -120,9 +120,9 @@ async def test_who_ceases_to_wait_for_the_connection_leaves_the_others_waiting(s
 
 async def test_a_slow_answer_is_waited_for_as_long_as_it_may_take(store: EmbeddedServer) -> None:
     """The timer that watches a first command does not cut off a later one."""
-    async with linked(store, timeout_s=1.0) as link:
+    async with linked(store, timeout_s=2.0) as link:
         for _ in range(3):
-            await link.call("CLIENT", "PAUSE", "400", "WRITE")
+            await link.call("CLIENT", "PAUSE", "700", "WRITE")
             await link.call("SET", "k", "v")
         assert await link.call("GET", "k") == b"v"
 
