@@ -101,8 +101,8 @@ async def serve(orders: Orders) -> int:
 def _collect_less() -> None:
     """Look for cycles among what is young, and seldom among what stays.
 
-    What a call of ours leaves behind is freed by its count of references. gRPC's look-up of its method is not: a cycle of five objects, which
-    makes the young ones worth a look before there are so many that it takes ten milliseconds.
+    What our part of a call leaves behind is freed by its count of references. What gRPC's look-up of the method leaves is not: a cycle of
+    five objects. So the young ones are looked at before there are so many that it takes ten milliseconds.
     """
     gc.collect()
     gc.freeze()
