@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import redis
 
@@ -15,11 +16,31 @@ from cli.embedded import EmbeddedServer, free_port
 SLOTS = 16_384
 
 
+class Node(EmbeddedServer):
+    """A master of a cluster."""
+
+    def __init__(self, data_dir: Path, program: Path) -> None:
+        super().__init__(data_dir, program=program, settings={"cluster-enabled": "yes", "cluster-node-timeout": "5000"})
+        self.bus_port = 0
+        self._is_known = False
+
+    def start(self, timeout_s: float = 20.0) -> Self:
+        """Start; from the first time on, others know it by its ports."""
+        super().start(timeout_s)
+        self._is_known = True
+        return self
+
+    def _arguments(self) -> Sequence[str]:
+        if not self._is_known:  # a port that was free a moment ago may be another server's now: each attempt takes a new one
+            self.bus_port = free_port()
+        return [*super()._arguments(), "--cluster-port", str(self.bus_port)]
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Three masters that share the slots; `host`, `port` and `url` are the first one's."""
 
-    nodes: tuple[EmbeddedServer, ...]
+    nodes: tuple[Node, ...]
 
     @property
     def host(self) -> str:
@@ -55,7 +76,7 @@ def flush(store: Store) -> None:
 @contextmanager
 def cluster(data_dir: Path, program: Path, masters: int = 3) -> Iterator[Cluster]:
     """A running cluster whose nodes all agree who serves which slot."""
-    nodes = tuple(EmbeddedServer(data_dir / str(i), program=program, settings=_cluster_settings()) for i in range(masters))
+    nodes = tuple(Node(data_dir / str(i), program) for i in range(masters))
     try:
         for node in nodes:
             node.start()
@@ -67,22 +88,17 @@ def cluster(data_dir: Path, program: Path, masters: int = 3) -> Iterator[Cluster
             node.stop()
 
 
-def _cluster_settings() -> Mapping[str, str]:
-    return {"cluster-enabled": "yes", "cluster-port": str(free_port()), "cluster-node-timeout": "5000"}
-
-
-def _join(nodes: tuple[EmbeddedServer, ...]) -> None:
+def _join(nodes: tuple[Node, ...]) -> None:
     for i, node in enumerate(nodes):
         with redis.Redis(host=node.host, port=node.port) as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", SLOTS * i // len(nodes), SLOTS * (i + 1) // len(nodes) - 1)
             client.execute_command("CLUSTER SET-CONFIG-EPOCH", i + 1)
     with redis.Redis(host=nodes[0].host, port=nodes[0].port) as first:
         for node in nodes[1:]:
-            bus_port = node.settings["cluster-port"]
-            first.execute_command("CLUSTER MEET", node.host, node.port, bus_port)
+            first.execute_command("CLUSTER MEET", node.host, node.port, node.bus_port)
 
 
-def _agreed(nodes: tuple[EmbeddedServer, ...]) -> bool:
+def _agreed(nodes: tuple[Node, ...]) -> bool:
     views: set[tuple[tuple[int, int, int], ...]] = set()
     for node in nodes:
         with redis.Redis(host=node.host, port=node.port, decode_responses=True) as client:
