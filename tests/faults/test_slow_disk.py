@@ -16,6 +16,8 @@ from tests.faults.disk import SYNC_S, Disk
 from tests.serving.server import Server, becomes, publish_toy, reason, serving
 from tests.serving.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 PATIENT_S = 30.0
 """A Score takes four or five syncs, one after another, and one or two more on a busy machine."""
 
