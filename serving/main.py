@@ -106,7 +106,7 @@ def _collect_less() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 10, 25)  # errors leave cycles too: half a million objects of them, at most
+    gc.set_threshold(2_000, 10, 5)  # errors leave cycles too, with all that a call was sent: a hundred thousand objects of them, at most
 
 
 async def _until(stop: asyncio.Event, jobs: Sequence[Coroutine[Any, Any, object]]) -> None:
