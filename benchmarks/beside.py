@@ -11,8 +11,10 @@ import redis
 
 from benchmarks.cells import Cell, cpu_s
 from benchmarks.entries import waiting
+from benchmarks.load import BenchmarkError
 
 Scoring = Callable[[int], Cell]
+_MOVED_S = 60
 
 
 class Beside:
@@ -29,13 +31,20 @@ class Beside:
         """Of a CPU, that each of them spent the last time."""
 
     def moving(self, score: Scoring, outbox: redis.Redis) -> Scoring:
-        """Scores while events are moved; over once all are, else they would slow what is measured next."""
+        """Scores while events are moved; over once all are, else they would slow what is measured next.
+
+        Raises:
+            BenchmarkError: they are not.
+        """
 
         def scored(calls: int) -> Cell:
             before = [cpu_s([mover]) for mover in self._movers]
             cell = score(calls)
             self._parts = [(cpu_s([mover]) - was) / cell.wall_s for mover, was in zip(self._movers, before, strict=True)]
+            deadline = time.monotonic() + _MOVED_S
             while waiting(outbox):
+                if time.monotonic() > deadline:
+                    raise BenchmarkError(f"relay and sink do not keep what is in the outbox within {_MOVED_S} s")
                 time.sleep(0.05)
             return cell
 

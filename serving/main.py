@@ -99,14 +99,14 @@ async def serve(orders: Orders) -> int:
 
 
 def _collect_less() -> None:
-    """Look for cycles among what is young, and seldom among what stays.
+    """Look for cycles less often than Python does, and no more among what is there already.
 
     What our part of a call leaves behind is freed by its count of references. What gRPC's look-up of the method leaves is not: a cycle of
     five objects. So the young ones are looked at before there are so many that it takes ten milliseconds.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 10, 5)  # errors leave cycles too, with all that a call was sent: a hundred thousand objects of them, at most
+    gc.set_threshold(2_000, 10, 5)  # errors leave cycles too, with all that a call was sent: some hundred thousand objects of them
 
 
 async def _until(stop: asyncio.Event, jobs: Sequence[Coroutine[Any, Any, object]]) -> None:

@@ -13,12 +13,12 @@ import redis
 
 from benchmarks import history, moving, people, servers
 from benchmarks.beside import Beside
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Kind, alternate
 from benchmarks.copies import copy
 from benchmarks.entries import logged
 from benchmarks.load import Load
 from benchmarks.measures.floor import scoring
-from benchmarks.rows import Row, Spread, at_least, at_most, below, calls_of, ratios, summary
+from benchmarks.rows import Row, Spread, at_least, at_most, below, calls_of, cpu_against, ratios, summary
 from benchmarks.servers import Server
 from benchmarks.site import Site
 from cli.embedded import EmbeddedServer
@@ -132,29 +132,23 @@ def _scores(site: Site, scoring_servers: Mapping[str, Server], outbox: redis.Red
         if in_flight == BUSY:
             kinds[IDLE, in_flight] = Kind(beside.idle(without))
     cells = alternate(kinds, site.sizes.rounds, LONGER * site.sizes.cell_s, site.tell)
-    moving, idle = "with relay and sink at work", "with as much CPU spent beside it on nothing"
+    busy, alone = (f"server CPU of Score, {in_flight} in flight" for in_flight in (BUSY, ALONE))
+    moving, idle, nothing = "with relay and sink at work", "with as much CPU spent beside it on nothing", "as much CPU spent on nothing"
     return [
+        cpu_against(f"{busy}, {moving}, against without", cells[WITH, BUSY], cells[WITHOUT, BUSY], WITHOUT, at_most(1.1)),
+        cpu_against(f"{busy}, {idle}, against without", cells[IDLE, BUSY], cells[WITHOUT, BUSY], WITHOUT, None),
+        cpu_against(f"{busy}, {moving}, against {nothing}", cells[WITH, BUSY], cells[IDLE, BUSY], IDLE, None),
+        cpu_against(f"{alone}, {moving}, against without", cells[WITH, ALONE], cells[WITHOUT, ALONE], WITHOUT, at_most(1.1)),
         Row(
-            what=f"{name} of Score, {in_flight} in flight, {whose}, against {others}",
-            figure=ratios(cells[ours, in_flight], cells[theirs, in_flight], of),
+            what=f"p50 of Score, {ALONE} in flight, {moving}, against without",
+            figure=ratios(cells[WITH, ALONE], cells[WITHOUT, ALONE], lambda cell: cell.ms(50)),
             unit="×",
-            generator=cells[ours, in_flight][0].generator,
-            calls=calls_of(cells[ours, in_flight]),
-            must=must,
-            beside=summary(cells[ours, in_flight]) | summary(cells[theirs, in_flight], f"{theirs} "),
-        )
-        for name, in_flight, of, whose, ours, others, theirs, must in (
-            ("server CPU", BUSY, _cpu_us_of, moving, WITH, "without", WITHOUT, at_most(1.1)),
-            ("server CPU", BUSY, _cpu_us_of, idle, IDLE, "without", WITHOUT, None),
-            ("server CPU", BUSY, _cpu_us_of, moving, WITH, "as much CPU spent on nothing", IDLE, None),
-            ("server CPU", ALONE, _cpu_us_of, moving, WITH, "without", WITHOUT, at_most(1.1)),
-            ("p50", ALONE, lambda cell: cell.ms(50), moving, WITH, "without", WITHOUT, at_most(1.1)),
-        )
+            generator=cells[WITH, ALONE][0].generator,
+            calls=calls_of(cells[WITH, ALONE]),
+            must=at_most(1.1),
+            beside=summary(cells[WITH, ALONE]) | summary(cells[WITHOUT, ALONE], "without "),
+        ),
     ]
-
-
-def _cpu_us_of(cell: Cell) -> float:
-    return cell.cpu_us
 
 
 def _audit(site: Site, sample: Sequence[Entry]) -> list[Row]:

@@ -268,7 +268,7 @@ class _Reader:
         return self.chunk().decode()
 
     def texts(self, count: int) -> list[Any]:
-        """So many, of whatever kind of name, in half the time of one by one."""
+        """So many, of whatever kind of name, in three quarters of the time of one by one."""
         packed, at, found = self._packed, self._at, []
         for _ in range(count):
             (size,) = _SIZE.unpack_from(packed, at)
