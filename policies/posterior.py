@@ -120,8 +120,12 @@ def _inverse(L: Floats) -> Floats:
     if d <= WIDE:
         return _substitute(L) if m >= MANY else cast(Floats, np.linalg.solve(L, _identity(d)))
     half = d // 2
-    P = _inverse(L[:, :half, :half])
-    Q = _inverse(L[:, half:, half:])
+    upper, lower = L[:, :half, :half], L[:, half:, half:]
+    if d % 2:
+        P, Q = _inverse(upper), _inverse(lower)
+    else:  # alike in shape, so at once
+        both = _inverse(np.concatenate([upper, lower]))
+        P, Q = both[:m], both[m:]
     R: Floats = np.zeros_like(L)
     R[:, :half, :half] = P
     R[:, half:, half:] = Q

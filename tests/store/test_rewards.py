@@ -172,19 +172,24 @@ async def test_any_version_of_the_namespace_may_reward(at: Harness) -> None:
     assert (await at.sums(p))["r"] == 1.0
 
 
-async def test_a_vector_of_128_is_kept_to_the_last_bit(at: Harness) -> None:
-    p = policy(dimension=128, default=0.0)
-    x = np.random.default_rng(3).normal(size=128)
-    await at.reward(p, await at.open(p, x=x), 0.1)
+@pytest.mark.parametrize("d", [1, 90, 91, 128])
+async def test_a_wide_vector_is_kept_to_the_last_bit(at: Harness, d: int) -> None:
+    p = policy(dimension=d, default=0.0)
+    x, y = np.random.default_rng(d).normal(size=(2, d))
+    first = await at.open(p, x=x)
+    await at.open(p, x=y)
+    await at.reward(p, first, 0.1)
     evidence: Evidence = (await at.read(p, "a")).evidence
-    assert np.array_equal(evidence.a[0], np.outer(x, x)[np.triu_indices(128)])
+    assert np.array_equal(evidence.a[0], (np.outer(x, x) + np.outer(y, y))[np.triu_indices(d)])
     assert np.array_equal(evidence.b[0], 0.1 * x)
 
 
+@pytest.mark.parametrize("d", [2, 128])
 @pytest.mark.parametrize("default", [None, 0.5])
-async def test_with_a_half_life_the_order_of_answers_does_not_matter(at: Harness, default: float | None) -> None:
-    p = policy(half_life_s=0.05, default=default, aggregate="sum")
-    first, second = await at.open(p, x=[1.0, 2.0]), await at.open(p, x=[3.0, -1.0])
+async def test_with_a_half_life_the_order_of_answers_does_not_matter(at: Harness, default: float | None, d: int) -> None:
+    p = policy(half_life_s=0.05, default=default, aggregate="sum", dimension=d)
+    x, y = np.random.default_rng(d).normal(size=(2, d))
+    first, second = await at.open(p, x=x), await at.open(p, x=y)
     for of, value, reward_id in ((second, 2.0, "1"), (first, -1.0, "1"), (second, 0.5, "2"), (first, 4.0, "2")):
         await at.reward(p, of, value, reward_id)
     snapshot = await at.read(p, "a")

@@ -7,35 +7,40 @@
 -- ARGV[9]  life of untouched evidence, milliseconds; '' for ever
 -- A row is float64: version, count, as_of, n, sum of r, sum of r^2, b (d), A (upper triangle row by row).
 local evidence = {}
-local CHUNK = 128 -- numbers packed at a time: a row of d = 128 has more than the stack of struct holds
+local MOST = 4096 -- numbers unpacked at a time: an arm of d = 128 has more than the stack holds
 
-local function unpack_doubles(bytes)
-  local numbers, total = {}, #bytes / 8
-  for first = 1, total, CHUNK do
-    local count = math.min(CHUNK, total - first + 1)
-    local some = {struct.unpack('<' .. string.rep('d', count), bytes, 8 * first - 7)}
-    for i = 1, count do
-      numbers[first + i - 1] = some[i]
-    end
-  end
-  return numbers
+-- So many packed numbers from a place on, as a list with one entry more, which is none of them.
+local function doubles(bytes, count, at)
+  return {struct.unpack('<' .. string.rep('d', count), bytes, at)}
 end
 
-local function pack_doubles(numbers)
-  local parts = {}
-  for first = 1, #numbers, CHUNK do
-    local last = math.min(first + CHUNK - 1, #numbers)
-    parts[#parts + 1] = struct.pack('<' .. string.rep('d', last - first + 1), unpack(numbers, first, last))
+local function packed(numbers, count)
+  return struct.pack('<' .. string.rep('d', count), unpack(numbers, 1, count))
+end
+
+-- A packed triangle after it has decayed and, if a weight is given, grown by weight * x * x^T.
+local function later(triangle, kept, weight, x, d)
+  local parts, first, at = {}, 1, 1
+  while first <= d do
+    local last, count = first, d - first + 1 -- as many whole rows as go together
+    while last < d and count + d - last <= MOST do
+      count, last = count + d - last, last + 1
+    end
+    local some, k = doubles(triangle, count, at), 0
+    for i = first, weight and last or 0 do
+      local wx = weight * x[i]
+      for j = i, d do
+        k = k + 1
+        some[k] = some[k] * kept + wx * x[j]
+      end
+    end
+    for rest = k + 1, count do
+      some[rest] = some[rest] * kept
+    end
+    parts[#parts + 1] = packed(some, count)
+    first, at = last + 1, at + 8 * count
   end
   return table.concat(parts)
-end
-
-local function empty_row(d, now)
-  local row = {now - 1, 0, now}
-  for i = 4, 6 + d + d * (d + 1) / 2 do
-    row[i] = 0
-  end
-  return row
 end
 
 function evidence.default()
@@ -66,14 +71,22 @@ end
 -- (weight * change) * x[i] and (weight * x[i]) * x[j]. A clock that stepped back decays nothing.
 -- stored is the arm's row as `evidence.row` found it. Returns the packed EvidenceAdded.
 function evidence.learn(key, stored, facts, clock_now, decided_at, before, after, decision_id, reward_id)
-  local x = unpack_doubles(facts.x)
-  local d = #x
-  local row = stored and unpack_doubles(stored) or empty_row(d, clock_now)
-  local now, weight = math.max(clock_now, row[3]), 1
+  local d = facts.dimension
+  local x, head = doubles(facts.x, d, 1), 6 + d
+  local row, triangle
+  if stored then
+    row, triangle = doubles(stored, head, 1), string.sub(stored, 8 * head + 1)
+  else
+    row, triangle = {clock_now - 1, 0, clock_now}, string.rep('\0', 4 * d * (d + 1))
+    for i = 4, head do
+      row[i] = 0
+    end
+  end
+  local now, weight, kept = math.max(clock_now, row[3]), 1, 1
   if ARGV[6] ~= '' then
     local per_us = 1 / tonumber(ARGV[6])
-    local kept = 2 ^ ((row[3] - now) * per_us)
-    for i = 4, #row do
+    kept = 2 ^ ((row[3] - now) * per_us)
+    for i = 4, head do
       row[i] = row[i] * kept
     end
     weight = 2 ^ math.min(0, (decided_at - now) * per_us)
@@ -92,16 +105,11 @@ function evidence.learn(key, stored, facts, clock_now, decided_at, before, after
   if not before then
     row[2] = row[2] + 1
     row[4] = row[4] + weight
-    local k = 6 + d
-    for i = 1, d do
-      local wx = weight * x[i]
-      for j = i, d do
-        k = k + 1
-        row[k] = row[k] + wx * x[j]
-      end
-    end
   end
-  redis.call('HSET', key, facts.arm, pack_doubles(row))
+  if kept ~= 1 or not before then
+    triangle = later(triangle, kept, not before and weight, x, d)
+  end
+  redis.call('HSET', key, facts.arm, packed(row, head) .. triangle)
   return struct.pack('<BddddHc0Hc0', before and 0 or 1, now, decided_at, before or 0, after,
                      #decision_id, decision_id, #reward_id, reward_id) .. facts.packed
 end
