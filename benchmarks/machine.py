@@ -12,17 +12,20 @@ import psutil
 import redis
 
 _PACKAGES = ("grpcio", "protobuf", "redis", "numpy", "uvloop", "feast")
+_TELLS_LIBRARIES = ("OPENBLAS_", "OMP_", "GRPC_EXPERIMENTS", "GRPC_POLL_STRATEGY", "MALLOC_", "GLIBC_TUNABLES")
+"""How variables begin that make libraries faster or slower: OpenBLAS can be held to the kernels of an older processor."""
 _ROOT = Path(__file__).parent.parent
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores this process may use, memory, kernel, and how busy it was before anything began."""
+    """Processor, cores this process may use, memory, kernel, how busy it was before anything began, and what libraries are told of it."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "load_before": round(os.getloadavg()[0], 2),
+        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(_TELLS_LIBRARIES)},
     }
 
 

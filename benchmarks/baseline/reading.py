@@ -23,7 +23,7 @@ from benchmarks.people import task_ids, user_id
 from benchmarks.trips import EMPTY, trip
 from features.plan import Plan
 from features.reader import Slate, assemble, lookup
-from policies.types import ArmId, PolicyName, ScopeId
+from policies.types import PolicyName, ScopeId
 from serving.ports import PublishedPolicy, Query
 from serving.redis.connect import Client, connect
 from serving.redis.link import Command
@@ -45,15 +45,14 @@ async def live(client: Client) -> tuple[PublishedPolicy, Plan]:
 
 
 def ooml(client: Client, policy: PublishedPolicy, plan: Plan, what: str) -> Read:
-    """How the server reads: the one place of the benchmark that knows its parts."""
+    """How the server reads, without the evidence that it reads in the same trip: the one place of the benchmark that knows its parts."""
     if what == STORED:
         plan = replace(plan, features=(), transforms=())  # its rows are read and decoded, and that is all
     store = RedisDecisionStore(client)
-    arms = (ArmId("task"),)
 
     async def read(slates: Slates) -> Any:
         found = [lookup(plan, {"user_id": user}, [{"task_id": task} for task in tasks]) for user, tasks in slates]
-        queries = [Query(policy, ScopeId(user), arms, each.rows, None) for (user, _), each in zip(slates, found, strict=True)]
+        queries = [Query(policy, ScopeId(user), (), each.rows, None) for (user, _), each in zip(slates, found, strict=True)]
         read, now = [], time.time()
         for (_, tasks), each, snapshot in zip(slates, found, await store.read(queries), strict=True):
             if isinstance(snapshot, Exception):

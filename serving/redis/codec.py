@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,11 +88,11 @@ def pack_decision(decision: Decision, body_hash: bytes) -> bytes:
         claimed or 0.0,
         decision.seed,
     )
-    texts = [decision.decision_id, decision.policy, decision.namespace, decision.scope]
-    for pair in zip(decision.candidates, decision.arms, strict=True):
-        texts += pair
+    texts = _texts((decision.decision_id, decision.policy, decision.namespace, decision.scope))
+    slate = zip(map(str.encode, decision.candidates), map(_arm, decision.arms), strict=True)
+    texts += [part for name, arm in slate for part in (_SIZES[len(name)], name, arm)]
     hashed = (_SIZE.pack(len(body_hash)), body_hash)
-    return b"".join((numbers, *hashed, *_texts(texts), _floats(decision.scores), first if alike else x, decision.status))
+    return b"".join((numbers, *hashed, *texts, _floats(decision.scores), first if alike else x, decision.status))
 
 
 def pack_inputs(inputs: Inputs) -> bytes:
@@ -289,6 +290,12 @@ class _Reader:
 def _texts(texts: Sequence[str]) -> list[bytes]:
     """Each text's size and bytes."""
     return [part for encoded in map(str.encode, texts) for part in (_SIZES[len(encoded)], encoded)]
+
+
+@lru_cache(maxsize=4096)
+def _arm(arm: ArmId) -> bytes:
+    """An arm's size and bytes: the same few come again and again."""
+    return b"".join(_texts((arm,)))
 
 
 def _floats(values: Floats) -> bytes:
