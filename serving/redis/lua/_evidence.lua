@@ -71,7 +71,7 @@ end
 -- (weight * change) * x[i] and (weight * x[i]) * x[j]. A clock that stepped back decays nothing.
 -- stored is the arm's row as `evidence.row` found it. Returns the packed EvidenceAdded.
 function evidence.learn(key, stored, facts, clock_now, decided_at, before, after, decision_id, reward_id)
-  local d = facts.dimension
+  local d = #facts.x / 8
   local x, head = doubles(facts.x, d, 1), 6 + d
   local row, triangle
   if stored then

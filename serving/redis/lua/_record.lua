@@ -30,7 +30,7 @@ end
 function record.facts(tail)
   local version, propensity, dimension, scope, arm, at = struct.unpack('<I4dHHc0Hc0', tail)
   local ends_at = at + 8 * dimension
-  return {scope = scope, arm = arm, dimension = dimension, x = string.sub(tail, at, ends_at - 1), packed = string.sub(tail, 1, ends_at - 1), ends_at = ends_at}
+  return {scope = scope, arm = arm, x = string.sub(tail, at, ends_at - 1), packed = string.sub(tail, 1, ends_at - 1), ends_at = ends_at}
 end
 
 function record.has_reward(tail, at, reward_id)
