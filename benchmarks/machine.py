@@ -25,7 +25,8 @@ def machine() -> dict[str, object]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "load_before": round(os.getloadavg()[0], 2),
-    } | {name: value for name, value in sorted(os.environ.items()) if name.startswith(_TELLS_LIBRARIES)}
+        **{name: value for name, value in sorted(os.environ.items()) if name.startswith(_TELLS_LIBRARIES)},
+    }
 
 
 def versions(redis_url: str, generators: str) -> dict[str, str]:
