@@ -93,7 +93,8 @@ def main(
     took_s = round(time.monotonic() - began, 1)
     _write(out, {**told, "machine": on, "took_s": took_s}, sizes, seed, rows)
     if docs is not None:
-        write_docs(docs, rows, f"{datetime.now(UTC):%Y-%m-%d}, {on['processor']}, {on['cores']} cores, {on['system']}.")
+        where = f"{on['processor']}, {on['cores']} cores, {on['system']}"
+        write_docs(docs, rows, f"{datetime.now(UTC):%Y-%m-%d}, {where}, {told['versions']['store']}.")
     console = Console(width=max(Console().width, WIDTH), highlight=False)
     console.print(table([row for found in rows.values() for row in found]))
     console.print(
@@ -102,14 +103,17 @@ def main(
     )
 
 
-def _measure(chosen: Sequence[str], sizes: Sizes, seed: int) -> tuple[dict[str, list[Row]], dict[str, object]]:
+def _measure(chosen: Sequence[str], sizes: Sizes, seed: int) -> tuple[dict[str, list[Row]], dict[str, dict[str, str]]]:
     rows: dict[str, list[Row]] = {}
     found = generators.available()
     with tempfile.TemporaryDirectory(prefix="ooml-bench-") as folder, Site(Path(folder), sizes, seed, found) as site:
         for name in chosen:
             with _progress(name) as site.tell:
                 rows[name] = MEASURES[name](site)
-        told: dict[str, object] = {"versions": versions(site.store.url, generators.names(found)), "store": dict(site.store.settings)}
+        told: dict[str, dict[str, str]] = {
+            "versions": versions(site.store.url, generators.names(found)),
+            "store": dict(site.store.settings),
+        }
     return rows, told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -33,11 +34,22 @@ def versions(redis_url: str, generators: str) -> dict[str, str]:
     """Of all that takes part."""
     with redis.Redis.from_url(redis_url) as client:
         told = client.info("server")
-    store = str(told.get("server_name", "redis"))
-    said = {"python": platform.python_version(), store: str(told.get(f"{store}_version", told["redis_version"]))}
+        memory = _preloaded(told["process_id"]) or client.info("memory")["mem_allocator"]
+    store = told.get("server_name", "redis")
+    said = {"python": platform.python_version(), "store": f"{store} {told[f'{store}_version']}, memory from {memory}"}
     said |= {name: version(name) for name in _PACKAGES}
     said |= {"go": _said("go", "version"), "h2load": _said("h2load", "--version"), "generators": generators}
     return said | {"commit": _said("git", "-C", str(_ROOT), "describe", "--always", "--dirty")}
+
+
+def _preloaded(pid: int) -> str | None:
+    """The allocator a process was given at its start, over the one it was built with."""
+    try:
+        libraries = Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return None
+    found = re.search(r"\S*/(lib\S*malloc\S*)$", libraries, re.MULTILINE)
+    return found and found[1]
 
 
 def _processor() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ def test_every_measure_yields_rows_that_are_judged(tmp_path: Path) -> None:
         assert figure["least"] <= figure["median"] <= figure["greatest"]
         assert row["verdict"] in (("met", "missed") if row["must"] else ("",))
     assert {"machine", "versions", "settings", "command", "seed", "took_s", "sizes"} <= result.keys()
+    assert re.fullmatch(r"(valkey|redis) [0-9.]+, memory from \S+", result["versions"]["store"])
 
 
 def test_the_quick_benchmark_runs_without_a_compiled_generator(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from cli.embedded import EmbeddedServer, ServerError, _answer_to_ping, bundled_server, free_port, redis_url
+from cli.embedded import EmbeddedServer, ServerError, _answer_to_ping, allocator, bundled_server, free_port, redis_url, server_on_path
 from tests.servers import Cluster, eventually
 
 
@@ -30,6 +30,43 @@ def test_a_started_server_answers_and_keeps_every_write(valkey: EmbeddedServer) 
             "maxmemory-policy": "noeviction",
             "save": "",
         }
+
+
+def _libraries(server: EmbeddedServer) -> str:
+    return Path(f"/proc/{server.pid}/maps").read_text()
+
+
+def test_the_bundled_server_gets_its_memory_from_jemalloc(tmp_path: Path) -> None:
+    if allocator() is None:
+        pytest.skip("jemalloc (Debian: libjemalloc2) is not installed")
+    with EmbeddedServer(tmp_path, program=bundled_server()) as server, redis.Redis.from_url(server.url) as client:
+        assert "/libjemalloc.so" in _libraries(server)
+        assert client.ping()
+
+
+def test_what_is_loaded_before_the_bundled_server_for_other_reasons_still_is(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, program=bundled_server(), env={"LD_PRELOAD": "libutil.so.1"}) as server:
+        assert "/libutil.so.1" in _libraries(server)
+        assert ("/libjemalloc.so" in _libraries(server)) == (allocator() is not None)
+
+
+def test_without_jemalloc_the_bundled_server_runs_on_what_the_c_library_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.embedded.allocator", lambda: None)
+    with EmbeddedServer(tmp_path, program=bundled_server()) as server, redis.Redis.from_url(server.url) as client:
+        assert "/libjemalloc.so" not in _libraries(server)
+        assert client.ping()
+
+
+def test_a_server_that_brings_its_own_allocator_is_left_alone(tmp_path: Path) -> None:
+    if (program := server_on_path()) is None:
+        pytest.skip("no server is on PATH")
+    with EmbeddedServer(tmp_path, program=program) as server:
+        assert "LD_PRELOAD" not in _environment(server)
+
+
+def _environment(server: EmbeddedServer) -> dict[str, str]:
+    pairs = Path(f"/proc/{server.pid}/environ").read_text().split("\0")
+    return dict(pair.partition("=")[::2] for pair in pairs if pair)
 
 
 def test_a_killed_server_restarts_on_its_port_with_its_data(tmp_path: Path) -> None:
