@@ -261,6 +261,7 @@ def in_turn(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return lambda: tmp_path_factory.mktemp("table")
 
 
+@pytest.mark.slow
 @given(acts=ACTS, fading=st.booleans())
 @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 def test_any_history_can_be_worked_out_again(valkey: EmbeddedServer, in_turn: Any, acts: list[Act], fading: bool) -> None:
