@@ -34,7 +34,7 @@ def versions(redis_url: str, generators: str) -> dict[str, str]:
     """Of all that takes part."""
     with redis.Redis.from_url(redis_url) as client:
         told = client.info("server")
-        memory = _preloaded(told["process_id"]) or client.info("memory")["mem_allocator"]
+        memory = _loaded_allocator(told["process_id"]) or client.info("memory")["mem_allocator"]
     store = told.get("server_name", "redis")
     said = {"python": platform.python_version(), "store": f"{store} {told[f'{store}_version']}, memory from {memory}"}
     said |= {name: version(name) for name in _PACKAGES}
@@ -42,8 +42,8 @@ def versions(redis_url: str, generators: str) -> dict[str, str]:
     return said | {"commit": _said("git", "-C", str(_ROOT), "describe", "--always", "--dirty")}
 
 
-def _preloaded(pid: int) -> str | None:
-    """The allocator a process was given at its start, over the one it was built with."""
+def _loaded_allocator(pid: int) -> str | None:
+    """The library a process gets its memory from; None where it loaded none for that."""
     try:
         libraries = Path(f"/proc/{pid}/maps").read_text()
     except OSError:
