@@ -28,6 +28,7 @@ class Cell:
         store_cpu_s: CPU its stores spent meanwhile, in all their threads.
         units: what was done in all: decisions, or rewards; several a call in batches.
         generator: that sent it.
+        late_s: (calls,) how much later than meant each began; None in a closed loop.
     """
 
     seconds: Floats
@@ -37,6 +38,7 @@ class Cell:
     store_cpu_s: float
     units: int
     generator: str
+    late_s: Floats | None = None
 
     @property
     def cpu_us(self) -> float:

@@ -72,8 +72,10 @@ class Compiled:
             said = subprocess.run(command, env={**os.environ, "GOMAXPROCS": "1"}, capture_output=True, text=True, check=False)
             if said.returncode != 0:
                 raise BenchmarkError(said.stderr.strip())
-            seconds = np.fromfile(latencies, "<i8") / 1e9
-            return Answers(seconds, list(_records(replies.read_bytes())), json.loads(said.stdout)["wall_s"])
+            seconds, late_s = np.split(np.fromfile(latencies, "<i8") / 1e9, [load.calls])
+            return Answers(
+                seconds, list(_records(replies.read_bytes())), json.loads(said.stdout)["wall_s"], late_s if late_s.size else None
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,11 +65,14 @@ class Answers:
         seconds: (calls,) how long each took, as its sender saw it.
         replies: (calls,) in the order of the calls; empty when the generator keeps none.
         wall_s: from the first call to the last answer.
+        late_s: (calls,) how much later than meant each began, which is in its seconds too; None in a closed loop, or where nobody
+            looked.
     """
 
     seconds: Floats
     replies: Sequence[bytes]
     wall_s: float
+    late_s: Floats | None = None
 
 
 class Generator(Protocol):

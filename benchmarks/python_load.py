@@ -38,12 +38,13 @@ class PythonLoop:
 
 
 async def _send(address: str, load: Load) -> Answers:
-    seconds = np.zeros(load.calls)
+    seconds, late_s = np.zeros((2, load.calls))
     replies = [b""] * load.calls
     async with asyncio.timeout(TIMEOUT_S), AsyncExitStack() as stack:
         calls = [await _connect(stack, address, load) for _ in range(load.connections)]
 
         async def one(k: int, start: float) -> None:
+            late_s[k] = time.perf_counter() - start
             replies[k] = await calls[k % len(calls)](k, load.messages[k % len(load.messages)])
             seconds[k] = time.perf_counter() - start
             if not replies[k]:
@@ -62,7 +63,7 @@ async def _send(address: str, load: Load) -> Answers:
                     while (early := start - time.perf_counter()) > 0:  # noqa: ASYNC110  nothing but time is waited for
                         await asyncio.sleep(early)
                     group.create_task(one(k, start))
-        return Answers(seconds, replies, time.perf_counter() - began)
+        return Answers(seconds, replies, time.perf_counter() - began, None if load.rate is None else late_s)
 
 
 async def _place(waiting: Iterator[int], one: Callable[[int, float], Awaitable[None]]) -> None:

@@ -116,6 +116,7 @@ class Site:
             cpu_s(server.stores) - store,
             units * load.calls,
             generator.name,
+            answers.late_s,
         )
 
     def check_features(self, server: Server) -> None:

@@ -12,6 +12,7 @@ import (
 // outcome is what all calls came to, in their order.
 type outcome struct {
 	nanoseconds []int64
+	late        []int64  // how much later than meant each call began, in nanoseconds; nil in a closed loop
 	replies     [][]byte // nil when they were not asked for
 	wall        time.Duration
 }
@@ -24,7 +25,13 @@ func load(parent context.Context, server calls, o options, keep bool) (outcome, 
 	if keep {
 		result.replies = make([][]byte, o.requests)
 	}
+	if o.rate > 0 {
+		result.late = make([]int64, o.requests)
+	}
 	one := func(k int, start time.Time) {
+		if result.late != nil {
+			result.late[k] = int64(time.Since(start))
+		}
 		limited, done := context.WithDeadline(ctx, start.Add(o.deadline))
 		defer done()
 		reply, err := server.do(limited, k%o.connections, k)
@@ -42,7 +49,9 @@ func load(parent context.Context, server calls, o options, keep bool) (outcome, 
 	}
 	began := time.Now()
 	if o.rate > 0 {
-		openLoop(ctx, o, one)
+		if err := openLoop(ctx, o, one); err != nil {
+			cancel(err)
+		}
 	} else {
 		closedLoop(ctx, o, one)
 	}
@@ -69,18 +78,26 @@ func closedLoop(ctx context.Context, o options, one func(int, time.Time)) {
 }
 
 // openLoop begins calls as many independent callers do: exponential gaps of the given mean, never waiting for an answer.
-func openLoop(ctx context.Context, o options, one func(int, time.Time)) {
+func openLoop(ctx context.Context, o options, one func(int, time.Time)) error {
+	alarm, err := newAlarm()
+	if err != nil {
+		return err
+	}
+	defer alarm.close()
 	random := rand.New(rand.NewPCG(o.seed, 0))
 	var calls sync.WaitGroup
+	defer calls.Wait()
 	next := time.Now()
 	for k := range o.requests {
 		next = next.Add(time.Duration(random.ExpFloat64() / o.rate * float64(time.Second)))
 		start := next
-		time.Sleep(time.Until(start)) // late is not lost: the call's time counts from its intended start
+		if err := alarm.wait(start); err != nil { // late is not lost: the call's time counts from its intended start
+			return err
+		}
 		if ctx.Err() != nil {
 			break
 		}
 		calls.Go(func() { one(k, start) })
 	}
-	calls.Wait()
+	return nil
 }

@@ -60,7 +60,7 @@ func run() error {
 	flag.Uint64Var(&o.seed, "seed", 1, "of those moments")
 	flag.DurationVar(&o.deadline, "deadline", 5*time.Second, "of each call")
 	flag.DurationVar(&timeout, "timeout", 2*time.Minute, "of everything")
-	flag.StringVar(&latencies, "latencies", "", "`file` to write: int64 nanoseconds of each call, in order")
+	flag.StringVar(&latencies, "latencies", "", "`file` to write: int64 nanoseconds of each call, in order; in an open loop, after them, how late each began")
 	flag.StringVar(&replies, "replies", "", "`file` to write: uint32 length and body of each reply, in order")
 	flag.Parse()
 
@@ -83,7 +83,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := writeLatencies(latencies, result.nanoseconds); err != nil {
+	if err := writeLatencies(latencies, result); err != nil {
 		return err
 	}
 	if replies != "" {

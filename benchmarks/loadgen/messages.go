@@ -62,9 +62,14 @@ func writeReplies(path string, replies [][]byte) error {
 	})
 }
 
-// writeLatencies writes how long each call took, in the order of the calls: int64 nanoseconds, little-endian.
-func writeLatencies(path string, nanoseconds []int64) error {
-	return write(path, func(out *bufio.Writer) error { return binary.Write(out, binary.LittleEndian, nanoseconds) })
+// writeLatencies writes how long each call took, in the order of the calls, then how late each began: int64 nanoseconds, little-endian.
+func writeLatencies(path string, result outcome) error {
+	return write(path, func(out *bufio.Writer) error {
+		if err := binary.Write(out, binary.LittleEndian, result.nanoseconds); err != nil {
+			return err
+		}
+		return binary.Write(out, binary.LittleEndian, result.late)
+	})
 }
 
 func write(path string, content func(*bufio.Writer) error) error {

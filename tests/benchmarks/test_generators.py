@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import grpc
+import numpy as np
 import pytest
 import redis
 from ooml.bandit.v1 import bandit_pb2 as pb
@@ -49,6 +50,18 @@ def test_every_call_is_made_and_timed(generator: Generator, echo: str, rate: flo
     assert answers.seconds.shape == (50,)
     assert (answers.seconds > 0).all()
     assert answers.wall_s > (0.03 if rate else 0)
+    if rate is None or generator.name.startswith("h2load"):
+        assert answers.late_s is None
+    else:
+        assert answers.late_s is not None
+        assert ((answers.late_s >= 0) & (answers.late_s < answers.seconds)).all()
+
+
+@pytest.mark.skipif("loadgen" not in HERE or sys.platform != "linux", reason="an alarm is loadgen's, and exact on Linux alone")
+def test_calls_at_random_moments_begin_then_and_not_at_the_next_whole_millisecond(all_generators: dict[str, Generator], echo: str) -> None:
+    answers = all_generators["loadgen"].send(echo, Load(SCORES, calls=200, connections=2, rate=400.0))
+    assert answers.late_s is not None
+    assert np.quantile(answers.late_s, 0.25) < 0.000_15  # of moments put off to whole milliseconds, 0.00025
 
 
 @pytest.mark.parametrize("messages", [SCORES, STREAMED], ids=["unary", "stream"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,12 @@ def test_percentiles_pool_the_calls_of_all_rounds_and_cpu_is_by_unit() -> None:
     assert found["our p50 ms"] == pytest.approx(2.0)
     assert found["our CPU µs"] == pytest.approx(2000.0)
     assert "our store CPU µs" not in found
+
+
+def test_how_late_an_open_loop_began_its_calls_is_told_beside_their_times() -> None:
+    late = replace(cell(0.003, 0.004), late_s=np.array([0.0002, 0.0002]))
+    assert summary([late])["begun late, p99 ms"] == pytest.approx(0.2)
+    assert "begun late, p99 ms" not in summary([cell(0.003)])
 
 
 def test_a_table_shows_median_range_and_verdict() -> None:
