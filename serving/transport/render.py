@@ -40,7 +40,7 @@ def _head(scored: Scored) -> pb.ScoreResponse:
         candidate_id=decision.candidates[decision.chosen],
         propensity=decision.propensity,
         policy_version=decision.version,
-        feature_status=_feature_status(status, scored.features) if any(status) else pb.FeatureStatus(present=len(status)),
+        feature_status=_feature_status(status, scored.features),
     )
     if scored.recorded.reward_deadline is not None:
         head.reward_deadline.CopyFrom(timestamp(scored.recorded.reward_deadline))
@@ -95,6 +95,8 @@ def timestamp(seconds: float) -> Timestamp:
 
 def _feature_status(status: bytes, names: tuple[str, ...]) -> pb.FeatureStatus:
     """Counts over a (K, F) matrix of statuses, and which columns are not whole. An empty matrix has no columns."""
+    if status == bytes(len(status)):  # by far the most, and told at once: to look at each takes a wide slate 10 µs
+        return pb.FeatureStatus(present=len(status))
     width = len(names)
     missing, expired = status.count(1), status.count(2)
     counts = pb.FeatureStatus(present=len(status) - missing - expired, missing=missing, expired=expired)
