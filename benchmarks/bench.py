@@ -27,25 +27,29 @@ from benchmarks.load import BenchmarkError
 from benchmarks.machine import machine, versions
 from benchmarks.measures import against, batches, candidates, cluster, crowd, events, floor, latency, reading, startup, wide, workers
 from benchmarks.rows import Row
+from benchmarks.schedule import InRounds, Whole, run
 from benchmarks.site import Site
 from benchmarks.sizes import FULL, QUICK, TINY, Sizes
 from benchmarks.table import table
 
 RESULTS = Path(__file__).parent / "results"
-MEASURES: Mapping[str, Callable[[Site], list[Row]]] = {
+SPREAD: Mapping[str, InRounds] = {
     "floor": floor.measure,
     "latency": latency.measure,
     "batches": batches.measure,
-    "reading": reading.measure,
     "against": against.measure,
     "wide": wide.measure,
+    "cluster": cluster.measure,
+}
+WHOLE: Mapping[str, Whole] = {
+    "reading": reading.measure,
     "candidates": candidates.measure,
     "crowd": crowd.measure,
-    "cluster": cluster.measure,
     "workers": workers.measure,
     "startup": startup.measure,
     "events": events.measure,
 }
+MEASURES = (*SPREAD, *WHOLE)
 QUICK_MEASURES = ("floor",)
 WIDTH = 200
 """Columns of text, at least: the table needs most of them, and a narrower terminal wraps it."""
@@ -55,7 +59,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Measure this alone; may be repeated. One of: {', '.join(MEASURES)}.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only what `make bench-quick` prints, in under a minute.")] = False,
     tiny: Annotated[bool, typer.Option("--tiny", help="To see that everything runs; the figures mean nothing.")] = False,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Times everything is measured, in alternation. Default: 5.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Times everything is measured, in alternation. Default: 7.")] = None,
     cell_s: Annotated[float | None, typer.Option(min=0.01, help="Seconds one measurement takes, about. Default: 0.6.")] = None,
     seed: Annotated[int, typer.Option(help="Of the servers' random draws.")] = 1,
     out: Annotated[
@@ -104,12 +108,9 @@ def main(
 
 
 def _measure(chosen: Sequence[str], sizes: Sizes, seed: int) -> tuple[dict[str, list[Row]], dict[str, dict[str, str]]]:
-    rows: dict[str, list[Row]] = {}
     found = generators.available()
     with tempfile.TemporaryDirectory(prefix="ooml-bench-") as folder, Site(Path(folder), sizes, seed, found) as site:
-        for name in chosen:
-            with _progress(name) as site.tell:
-                rows[name] = MEASURES[name](site)
+        rows = run(site, chosen, SPREAD, WHOLE, _progress)
         told: dict[str, dict[str, str]] = {
             "versions": versions(site.store.url, generators.names(found)),
             "store": dict(site.store.settings),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import psutil
@@ -14,6 +14,10 @@ import psutil
 from policies.types import Floats
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+Rounds = Generator[None, None, T]
+"""What is measured in rounds: pauses between them, and returns what came of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,10 @@ class Kind:
     least: int = 32
 
 
-def alternate(kinds: Mapping[K, Kind], rounds: int, cell_s: float, tell: Callable[[str], None]) -> dict[K, list[Cell]]:
+def spread(kinds: Mapping[K, Kind], rounds: int, cell_s: float, tell: Callable[[str], None]) -> Rounds[dict[K, list[Cell]]]:
     """Measure all kinds round by round, so that what is compared ran within seconds; each round begins with another one.
+
+    Pauses after each round but the last, for as long as others want the machine.
 
     Args:
         rounds: how many.
@@ -86,7 +92,19 @@ def alternate(kinds: Mapping[K, Kind], rounds: int, cell_s: float, tell: Callabl
             last[name] = kinds[name].run(max(kinds[name].least, calls))
             cells[name].append(last[name])
         tell(f"round {r + 1} of {rounds}")
+        if r + 1 < rounds:
+            yield
     return cells
+
+
+def alternate(kinds: Mapping[K, Kind], rounds: int, cell_s: float, tell: Callable[[str], None]) -> dict[K, list[Cell]]:
+    """`spread` without pauses."""
+    running = spread(kinds, rounds, cell_s, tell)
+    while True:
+        try:
+            next(running)
+        except StopIteration as ended:
+            return cast(dict[K, list[Cell]], ended.value)
 
 
 def cpu_s(processes: Sequence[psutil.Process]) -> float:

@@ -37,14 +37,14 @@ class Site:
         sizes: how much is measured.
         seed: of the servers' random draws.
         generators: there are, best first.
-        tell: told how far the measure that runs has come.
+        progress: told how far the measure that runs has come.
     """
 
     folder: Path
     sizes: Sizes
     seed: int
     generators: Sequence[Generator]
-    tell: Callable[[str], None] = lambda _: None
+    progress: Callable[[str], None] = lambda _: None
     stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -52,6 +52,10 @@ class Site:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stack.close()
+
+    def tell(self, how_far: str) -> None:
+        """Tell whoever looks on now how far the measure that runs has come."""
+        self.progress(how_far)
 
     @cached_property
     def store(self) -> EmbeddedServer:

@@ -22,7 +22,7 @@ class Sizes:
         rates: parts of the saturation rate at which latency is measured.
     """
 
-    rounds: int = 5
+    rounds: int = 7
     cell_s: float = 1.0
     users: int = 300
     candidates: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -35,7 +35,7 @@ class Sizes:
 
 
 FULL = Sizes()
-QUICK = Sizes(cell_s=0.4)
+QUICK = Sizes(rounds=5, cell_s=0.4)
 TINY = Sizes(
     rounds=2,
     cell_s=0.05,

@@ -7,7 +7,7 @@ import json
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from benchmarks import people, servers
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Cell, Kind, Rounds, spread
 from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.measures.batches import batching
 from benchmarks.measures.floor import scoring
@@ -22,7 +22,7 @@ TARGETS: dict[str, tuple[Limit | None, Limit]] = {
 }
 
 
-def measure(site: Site) -> list[Row]:
+def measure(site: Site) -> Rounds[list[Row]]:
     """Decisions for a CPU second, against the baseline's, both with durable settings of the store."""
     server, scores = site.ooml, site.scores()
     posts = [_post(message) for message in scores]
@@ -41,7 +41,7 @@ def measure(site: Site) -> list[Row]:
             single: Kind(scoring(site, server, scores, IN_FLIGHT)),
             batched: Kind(batching(site, server, scores), least=4),
         }
-        cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+        cells = yield from spread(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     theirs = cells[BASELINE]
     they = "Feast's SDK, FastAPI, LinUCB in the process and JSON on disk"
     return [

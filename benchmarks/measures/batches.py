@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from benchmarks import people
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Cell, Kind, Rounds, spread
 from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.measures.floor import check_scores, scoring
 from benchmarks.rows import Limit, Row, Spread, at_least, calls_of, cpu_against, summary
@@ -21,7 +21,7 @@ TARGETS: dict[str, tuple[Limit, Limit]] = {
 }
 
 
-def measure(site: Site) -> list[Row]:
+def measure(site: Site) -> Rounds[list[Row]]:
     """Decisions for a CPU second of the worker, against single Scores with 16 in flight."""
     server, scores = site.ooml, site.scores()
     streamed = [Message(people.STREAM, body) for _, body in scores]
@@ -39,7 +39,7 @@ def measure(site: Site) -> list[Row]:
         echo: Kind(lambda calls: site.send(site.echo, Load(scores, calls, IN_FLIGHT))),
         echo_stream: Kind(lambda calls: site.send(site.echo, Load(streamed, calls, IN_FLIGHT, protocol="stream"))),
     }
-    cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+    cells = yield from spread(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     rows = [
         cpu_against(
             f"decisions for a CPU second, {what}, against single Scores", cells[what], cells[alone], "alone", must, reach, of_theirs=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import servers
-from benchmarks.cells import Kind, alternate
+from benchmarks.cells import Kind, Rounds, spread
 from benchmarks.copies import copy
 from benchmarks.load import BenchmarkError, Load
 from benchmarks.measures.floor import scoring
@@ -15,7 +15,7 @@ from tests.servers import cluster
 IN_FLIGHT = 16
 
 
-def measure(site: Site) -> list[Row]:
+def measure(site: Site) -> Rounds[list[Row]]:
     """CPU of the worker, against the echo."""
     site.ooml  # noqa: B018  brings up what is copied
     echo, scores = site.echo, site.scores()
@@ -28,7 +28,7 @@ def measure(site: Site) -> list[Row]:
                 "ours": Kind(scoring(site, server, scores, IN_FLIGHT)),
                 "echo": Kind(lambda calls: site.send(echo, Load(scores, calls, IN_FLIGHT))),
             }
-            cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+            cells = yield from spread(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     ours, theirs = cells["ours"], cells["echo"]
     if any(cell.store_cpu_s <= 0 for cell in ours):
         raise BenchmarkError("the cluster did nothing")

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from benchmarks import people
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Cell, Kind, Rounds, spread
 from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.rows import Limit, Row, at_most, calls_of, ratios, summary
 from benchmarks.servers import Server
 from benchmarks.site import Site
+from cli.embedded import DURABLE
 
 REWARDED = pb.RewardResponse(status=pb.REWARD_STATUS_APPLIED, value=1.0).SerializeToString()
 NO_DECISION = "0123456789abcdefghijklmnopqrstuvwxyz01"
@@ -59,11 +60,10 @@ TARGETS: dict[What, tuple[Limit | None, Limit | None]] = {
 }
 
 
-def measure(site: Site) -> list[Row]:
+def measure(site: Site) -> Rounds[list[Row]]:
     """A row for each of the plan that has a target or bounds one: of CPU with 16 in flight, of p50 with one."""
     kinds = {what: Kind(partial(_run, site, what)) for what in PLAN}
-    cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
-    site.redis.config_set("appendfsync", "always")
+    cells = yield from spread(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     return list(_rows(cells))
 
 
@@ -85,8 +85,15 @@ def _rows(cells: dict[What, list[Cell]]) -> Iterator[Row]:
 
 def _run(site: Site, what: What, calls: int) -> Cell:
     server = site.echo if what.fsync is None else site.waiting_echo if what.bound else site.ooml
-    if what.fsync is not None:
-        site.redis.config_set("appendfsync", what.fsync)
+    durable = DURABLE["appendfsync"]
+    site.redis.config_set("appendfsync", what.fsync or durable)
+    try:
+        return _sent(site, server, what, calls)
+    finally:
+        site.redis.config_set("appendfsync", durable)  # as others expect it, who run between two rounds
+
+
+def _sent(site: Site, server: Server, what: What, calls: int) -> Cell:
     scores = site.scores()
     if what.call == "Score":
         cell = site.send(server, Load(scores, calls, what.in_flight))

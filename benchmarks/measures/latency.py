@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Cell, Kind, Rounds, spread
 from benchmarks.load import Load
 from benchmarks.measures.floor import check_scores
 from benchmarks.rows import Limit, Row, Spread, below, calls_of, summary
@@ -16,7 +16,7 @@ SATURATED, HALF = "at saturation, 64 in flight", "at half the saturation rate, c
 TARGETS: dict[str, tuple[Limit, Limit]] = {SATURATED: (below(50), below(30)), HALF: (below(10), below(5))}
 
 
-def measure(site: Site) -> list[Row]:
+def measure(site: Site) -> Rounds[list[Row]]:
     """p99 at saturation and at half of that rate, taken anew in each round; then latency against load, for the plot."""
     server, scores = site.ooml, site.scores()
     rates: list[float] = []
@@ -31,7 +31,7 @@ def measure(site: Site) -> list[Row]:
         return site.send(server, Load(scores, calls, IN_FLIGHT, CONNECTIONS, rate=part * rates[-1], seed=len(rates)))
 
     kinds = {SATURATED: Kind(saturated, least=IN_FLIGHT), HALF: Kind(lambda calls: at(0.5, calls))}
-    cells = alternate(kinds, site.sizes.rounds, LONGER * site.sizes.cell_s, site.tell)
+    cells = yield from spread(kinds, site.sizes.rounds, LONGER * site.sizes.cell_s, site.tell)
     rows = [_row(f"p99 of Score, {what}", cells[what], must, reach) for what, (must, reach) in TARGETS.items()]
     saturation = Spread.of(rates[-site.sizes.rounds :])
     rates.append(saturation.median)

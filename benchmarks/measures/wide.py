@@ -8,7 +8,7 @@ import numpy as np
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from benchmarks import people, servers
-from benchmarks.cells import Cell, Kind, alternate
+from benchmarks.cells import Cell, Kind, Rounds, spread
 from benchmarks.load import BenchmarkError, Load, Message
 from benchmarks.rows import Row, at_most, cpu_against
 from benchmarks.servers import Server
@@ -20,14 +20,14 @@ IN_FLIGHT, MESSAGES, TAUGHT = 16, 200, 400
 REWARD_EVERY = 10
 
 
-def measure(site: Site) -> list[Row]:
+def measure(site: Site) -> Rounds[list[Row]]:
     """CPU of the mix, against the echo of the same messages."""
     server, echo, scores = site.ooml, site.echo, _scores()
     servers.apply(POLICIES, site.store.url)
     servers.wait_scoring(server, pb.ScoreRequest.FromString(scores[0].body))
     _teach(site, server, scores)
     kinds = {what: Kind(lambda calls, what=what: _run(site, what, scores, calls)) for what in (server, echo)}  # type: ignore[misc]
-    cells = alternate(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
+    cells = yield from spread(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     what = f"server CPU, one scope for all, d = {DIMENSION}, {ARMS} arms, 10 % rewards, {IN_FLIGHT} in flight, against the echo"
     return [cpu_against(what, cells[server], cells[echo], "echo", at_most(2.4), at_most(2.0))]
 
