@@ -19,6 +19,8 @@ AT_ONCE = 20_000
 PASTS, DECISIONS = 64, 20
 """Different rows of evidence that are dealt out, and the decisions behind each."""
 
+_PATIENCE_S = 120.0
+
 IDLE_MS = 187 * 86_400_000
 """Life of a scope nobody touches: `limits.idle` of the policy, and the janitor's grace."""
 
@@ -43,18 +45,14 @@ def seed(client: redis.Redis, policy: PolicyName, namespace: Namespace, dimensio
     client.set(JANITOR_LOCK, 1, ex=3600)
 
 
-def keep(client: redis.Redis, timeout_s: float = 120.0) -> None:
+def keep(client: redis.Redis) -> None:
     """Begin the append-only file of a store that was filled without one, and wait until it is whole.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: it takes too long.
     """
     client.config_set("appendonly", "yes")
-    deadline = time.monotonic() + timeout_s
-    while any(_info(client, "persistence")[name] for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled")):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the append-only file is not whole within {timeout_s:g} s")
-        time.sleep(0.05)
+    _wait_for_none(client, "persistence", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
 
 
 def memory(client: redis.Redis) -> int:
@@ -62,11 +60,24 @@ def memory(client: redis.Redis) -> int:
 
     Left out are the log of decisions, which is bounded however many there are, and what connections and the append-only file have in
     their buffers: after a load that is megabytes, and falls as they idle.
+
+    Raises:
+        TimeoutError: what is left out is not gone after a long time.
     """
     outboxes: Sequence[str] = [keys_of(shard).outbox for shard in range(256)]
     client.delete(*outboxes)
+    _wait_for_none(client, "memory", "lazyfree_pending_objects")  # Valkey frees what was deleted beside what it does next
     told = _info(client, "memory")
     return int(told["used_memory"]) - int(told["mem_clients_normal"]) - int(told["mem_aof_buffer"])
+
+
+def _wait_for_none(client: redis.Redis, section: str, *names: str) -> None:
+    """Until the store says that there is none of that under way."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while any(_info(client, section)[name] for name in names):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{', '.join(names)}: still under way after {_PATIENCE_S:g} s")
+        time.sleep(0.05)
 
 
 def _info(client: redis.Redis, section: str) -> dict[str, Any]:
