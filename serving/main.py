@@ -47,11 +47,12 @@ CATALOG_LOOK_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The parts of one worker: what serves, whether it can, and what runs beside it until the worker is told to stop."""
+    """The parts of one worker: what serves, whether it can, what counts, and what runs beside it until the worker is told to stop."""
 
     client: Client
     server: GrpcServer
     readiness: Readiness
+    metrics: Metrics
     background: tuple[Coroutine[Any, Any, object], ...]
 
 
@@ -94,6 +95,7 @@ async def serve(orders: Orders) -> int:
     await worker.server.drain()
     await asyncio.sleep(settings.drain_notice_s)
     await worker.server.stop(settings.drain_grace_s)
+    worker.metrics.write()
     await worker.client.aclose()
     return code
 
@@ -148,13 +150,14 @@ def build(orders: Orders) -> Worker:
     background: list[Coroutine[Any, Any, object]] = [
         watch_health(readiness.check, server.publish_health, settings.health_interval_s, settings.health_timeout_s),
         catalog.follow(CATALOG_LOOK_S),
+        metrics.run(),
         *(door.followers(CATALOG_LOOK_S) if door else ()),
     ]
     if not settings.asks_for_credentials and not is_loopback(settings.host) and orders.slot == 0:
         log.warning("ANYBODY WHO REACHES THIS SERVER MAY CALL IT", because="OOML_AUTH=off", host=settings.host)
     if orders.slot == 0:  # one worker of a server is enough for what concerns them all
         background += [Janitor(client, kept).run(), _measure_outbox(OutboxDepth(client), metrics)]
-    return Worker(client, server, readiness, tuple(background))
+    return Worker(client, server, readiness, metrics, tuple(background))
 
 
 def _seed(orders: Orders) -> np.random.SeedSequence:

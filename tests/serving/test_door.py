@@ -17,6 +17,7 @@ from serving.settings import SettingsError, check_door, load
 from serving.transport.server import SERVICES
 from tests.certificates import Authority, Issued, with_passphrase
 from tests.serving.server import OOML, environment, health, score, scrape, serving
+from tests.serving.waiting import eventually
 
 NOWHERE = "192.0.2.1"
 """An address that no machine has: whoever may listen on it fails to."""
@@ -123,9 +124,12 @@ async def test_metrics_know_policies_and_methods_and_no_person(store: EmbeddedSe
             await score(channel, "somebody")
             with pytest.raises(grpc.aio.AioRpcError):
                 await score(channel, "somebody", policy="somebody-else")
-        names = {name.partition("{")[0] for name in scrape(metrics)}
-        labels = {part.partition("=")[0] for name in scrape(metrics) for part in name.partition("{")[2].split(",") if part}
-        values = {part for name in scrape(metrics) for part in name.partition("{")[2].split('"')[1::2]}
+        both = {'ooml_decisions_total{policy="toy"}', 'ooml_call_duration_seconds_sum{method="Score",policy=""}'}
+        await eventually(lambda: both <= scrape(metrics).keys(), 10, "what both calls came to")
+        found = scrape(metrics)
+        names = {name.partition("{")[0] for name in found}
+        labels = {part.partition("=")[0] for name in found for part in name.partition("{")[2].split(",") if part}
+        values = {part for name in found for part in name.partition("{")[2].split('"')[1::2]}
     assert labels <= {"method", "policy", "code", "le", "process"}
     assert not [text for text in names | values if "somebody" in text]
     assert "toy" in values

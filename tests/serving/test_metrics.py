@@ -22,6 +22,8 @@ for _ in range(int(sys.argv[1])):
     metrics.decided("tips")
 metrics.began()
 metrics.outbox_depth(float(sys.argv[1]))
+metrics.write()
+metrics.write()
 print("counted", flush=True)
 sys.stdin.read()
 """
