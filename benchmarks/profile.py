@@ -18,7 +18,8 @@ import typer
 
 from benchmarks import generators
 from benchmarks.cells import cpu_s
-from benchmarks.load import BenchmarkError, Load
+from benchmarks.load import BenchmarkError, Load, Message
+from benchmarks.measures.wide import taught
 from benchmarks.site import Site
 from benchmarks.sizes import QUICK
 
@@ -65,8 +66,8 @@ def _part(frames: Sequence[str]) -> str:
     return OTHER
 
 
-def _sample(site: Site, py_spy: str, in_flight: int, seconds: float) -> str:
-    server, scores = site.ooml, site.scores()
+def _sample(site: Site, py_spy: str, scores: Sequence[Message], in_flight: int, seconds: float) -> str:
+    server = site.ooml
     worker = server.workers[0]
     pilot = site.send(server, Load(scores, PILOT_CALLS, in_flight))
     calls = round(PILOT_CALLS * (seconds + 2.0) / pilot.wall_s)
@@ -86,6 +87,7 @@ def _sample(site: Site, py_spy: str, in_flight: int, seconds: float) -> str:
 
 def main(
     in_flight: Annotated[int, typer.Option(min=1, help="Scores under way at once.")] = 16,
+    wide: Annotated[bool, typer.Option("--wide", help="Of the policy of 64 numbers and 26 arms that everyone shares.")] = False,
     seconds: Annotated[float, typer.Option(min=1, help="How long to sample.")] = 10.0,
     seed: Annotated[int, typer.Option(help="Of the server's random draws.")] = 1,
 ) -> None:
@@ -96,7 +98,7 @@ def main(
         raise typer.Exit(2)
     try:
         with tempfile.TemporaryDirectory(prefix="ooml-bench-") as folder, Site(Path(folder), QUICK, seed, generators.available()) as site:
-            print(_sample(site, py_spy, in_flight, seconds))
+            print(_sample(site, py_spy, taught(site) if wide else site.scores(), in_flight, seconds))
     except BenchmarkError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

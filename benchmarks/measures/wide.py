@@ -22,14 +22,22 @@ REWARD_EVERY = 10
 
 def measure(site: Site) -> Rounds[list[Row]]:
     """CPU of the mix, against the echo of the same messages."""
-    server, echo, scores = site.ooml, site.echo, _scores()
-    servers.apply(POLICIES, site.store.url)
-    servers.wait_scoring(server, pb.ScoreRequest.FromString(scores[0].body))
-    _teach(site, server, scores)
+    server, echo, scores = site.ooml, site.echo, taught(site)
     kinds = {what: Kind(lambda calls, what=what: _run(site, what, scores, calls)) for what in (server, echo)}  # type: ignore[misc]
     cells = yield from spread(kinds, site.sizes.rounds, site.sizes.cell_s, site.tell)
     what = f"server CPU, one scope for all, d = {DIMENSION}, {ARMS} arms, 10 % rewards, {IN_FLIGHT} in flight, against the echo"
     return [cpu_against(what, cells[server], cells[echo], "echo", at_most(2.4), at_most(2.0))]
+
+
+def taught(site: Site) -> list[Message]:
+    """Scores under the policy, which is live from then on; every arm has evidence, as it has in life."""
+    server, scores = site.ooml, _scores()
+    servers.apply(POLICIES, site.store.url)
+    servers.wait_scoring(server, pb.ScoreRequest.FromString(scores[0].body))
+    decisions = site.decisions(server, scores, TAUGHT)
+    rewards = [Message(people.REWARD, pb.RewardRequest(decision_id=d, value=k % 2).SerializeToString()) for k, d in enumerate(decisions)]
+    site.send(server, Load(rewards, len(rewards), IN_FLIGHT, distinct=True))
+    return scores
 
 
 def _run(site: Site, server: Server, scores: Sequence[Message], calls: int) -> Cell:
@@ -45,13 +53,6 @@ def _check(cell: Cell) -> None:
     rewards = cell.replies[REWARD_EVERY - 1 :: REWARD_EVERY]
     if any(pb.RewardResponse.FromString(reply).status != pb.REWARD_STATUS_APPLIED for reply in rewards):
         raise BenchmarkError("a reward was not counted")
-
-
-def _teach(site: Site, server: Server, scores: Sequence[Message]) -> None:
-    """Every arm has evidence, as it has in life."""
-    decisions = site.decisions(server, scores, TAUGHT)
-    rewards = [Message(people.REWARD, pb.RewardRequest(decision_id=d, value=k % 2).SerializeToString()) for k, d in enumerate(decisions)]
-    site.send(server, Load(rewards, len(rewards), IN_FLIGHT, distinct=True))
 
 
 def _scores() -> list[Message]:
