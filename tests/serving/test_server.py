@@ -78,6 +78,7 @@ async def test_when_told_to_stop_calls_in_flight_finish_and_new_ones_are_sent_aw
         assert not in_flight.done()
         os.kill(pid, signal.SIGCONT)
         assert (await in_flight).candidate_id in ("x", "y")
+        await eventually(lambda: scrape(metrics)["ooml_calls_in_flight"] == 0, 4, "still draining, and nothing in flight")
         assert await server.ended() == 0
 
 
