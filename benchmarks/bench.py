@@ -59,8 +59,13 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Measure this alone; may be repeated. One of: {', '.join(MEASURES)}.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only what `make bench-quick` prints, in under a minute.")] = False,
     tiny: Annotated[bool, typer.Option("--tiny", help="To see that everything runs; the figures mean nothing.")] = False,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Times everything is measured, in alternation. Default: 7.")] = None,
-    cell_s: Annotated[float | None, typer.Option(min=0.01, help="Seconds one measurement takes, about. Default: 0.6.")] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Times everything is measured, in alternation. Default: {FULL.rounds}; quick, {QUICK.rounds}."),
+    ] = None,
+    cell_s: Annotated[
+        float | None, typer.Option(min=0.01, help=f"Seconds one measurement takes, about. Default: {FULL.cell_s}; quick, {QUICK.cell_s}.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the servers' random draws.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Where the result is written as JSON. Default: bench.json, quick.json or part.json in results/.")

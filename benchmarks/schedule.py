@@ -7,7 +7,7 @@ the same of it; spread, they meet as much of either as those of every other row.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
 from benchmarks.cells import Rounds
 from benchmarks.rows import Row
@@ -40,7 +40,9 @@ def run(
                     rows[name] = ended.value
                     del waiting[name]
 
-    try:
+    with ExitStack() as stack:
+        for rounds in waiting.values():
+            stack.callback(rounds.close)  # whatever happens, what they hold open is closed before the site is
         for name in chosen:
             if name in whole:
                 one_round_each()
@@ -48,7 +50,4 @@ def run(
                     rows[name] = whole[name](site)
         while waiting:
             one_round_each()
-    finally:
-        for rounds in waiting.values():
-            rounds.close()  # what they hold open is closed before the site is
     return {name: rows[name] for name in chosen}

@@ -62,7 +62,7 @@ def memory(client: redis.Redis) -> int:
     their buffers: after a load that is megabytes, and falls as they idle.
 
     Raises:
-        TimeoutError: what is left out is not gone after a long time.
+        TimeoutError: the store is still freeing what was deleted after two minutes.
     """
     outboxes: Sequence[str] = [keys_of(shard).outbox for shard in range(256)]
     client.delete(*outboxes)

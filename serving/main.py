@@ -93,12 +93,14 @@ async def serve(orders: Orders) -> int:
         code = 1
     log.info("draining")
     counting = asyncio.create_task(worker.metrics.run())  # whoever waits for the end sees what is still in flight
-    await worker.server.drain()
-    await asyncio.sleep(settings.drain_notice_s)
-    await worker.server.stop(settings.drain_grace_s)
-    counting.cancel()
-    worker.metrics.write()
-    await worker.client.aclose()
+    try:
+        await worker.server.drain()
+        await asyncio.sleep(settings.drain_notice_s)
+        await worker.server.stop(settings.drain_grace_s)
+        await worker.client.aclose()
+    finally:
+        counting.cancel()
+        worker.metrics.write()
     return code
 
 

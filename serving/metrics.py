@@ -2,7 +2,7 @@
 
 Workers write their numbers to files of a folder that the supervisor owns; the supervisor adds them up when it is scraped. A worker that
 dies leaves its counts behind, so that sums do not fall. What calls come to is written several times a second and not at each call, which
-would spend a fiftieth of a Score on it: who is killed takes the last of it along.
+would spend a fiftieth of a Score on it: a worker that is killed or crashes takes the last tenth of a second along.
 """
 
 from __future__ import annotations

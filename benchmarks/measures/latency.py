@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cells import Cell, Kind, Rounds, spread
+from benchmarks.cells import Cell, Rounds
 from benchmarks.load import Load
 from benchmarks.measures.floor import check_scores
 from benchmarks.rows import Limit, Row, Spread, below, calls_of, summary
@@ -19,29 +19,38 @@ TARGETS: dict[str, tuple[Limit, Limit]] = {SATURATED: (below(50), below(30)), HA
 def measure(site: Site) -> Rounds[list[Row]]:
     """p99 at saturation and at half of that rate, taken anew in each round; then latency against load, for the plot."""
     server, scores = site.ooml, site.scores()
-    rates: list[float] = []
+    cell_s = LONGER * site.sizes.cell_s
 
     def saturated(calls: int) -> Cell:
         cell = site.send(server, Load(scores, calls, IN_FLIGHT, CONNECTIONS))
-        rates.append(calls / cell.wall_s)
         check_scores(cell)
         return cell
 
-    def at(part: float, calls: int) -> Cell:
-        return site.send(server, Load(scores, calls, IN_FLIGHT, CONNECTIONS, rate=part * rates[-1], seed=len(rates)))
+    def at(rate: float, seed: int) -> Cell:
+        return site.send(server, Load(scores, max(32, round(cell_s * rate)), IN_FLIGHT, CONNECTIONS, rate=rate, seed=seed))
 
-    kinds = {SATURATED: Kind(saturated, least=IN_FLIGHT), HALF: Kind(lambda calls: at(0.5, calls))}
-    cells = yield from spread(kinds, site.sizes.rounds, LONGER * site.sizes.cell_s, site.tell)
+    cells: dict[str, list[Cell]] = {SATURATED: [], HALF: []}
+    last = saturated(4 * IN_FLIGHT)
+    for r in range(site.sizes.rounds):  # always in this order: the one says what half is, and the machine may be another by the next round
+        last = saturated(max(IN_FLIGHT, round(cell_s * _rate(last))))
+        cells[SATURATED].append(last)
+        cells[HALF].append(at(0.5 * _rate(last), r + 1))
+        site.tell(f"round {r + 1} of {site.sizes.rounds}")
+        if r + 1 < site.sizes.rounds:
+            yield
     rows = [_row(f"p99 of Score, {what}", cells[what], must, reach) for what, (must, reach) in TARGETS.items()]
-    saturation = Spread.of(rates[-site.sizes.rounds :])
-    rates.append(saturation.median)
     for part in site.sizes.rates:
         site.tell(f"{part:.0%} of saturation")
-        cell = at(part, max(32, round(LONGER * site.sizes.cell_s * part * saturation.median)))
-        rows.append(_row(f"p99 of Score, at {part:.0%} of the saturation rate", [cell], x=part * saturation.median))
-    saturated_cells = cells[SATURATED]
-    made = calls_of(saturated_cells)
-    return [*rows, Row("Scores a second at saturation, one worker", saturation, "/s", saturated_cells[0].generator, made)]
+        rate = part * _rate(last)
+        rows.append(_row(f"p99 of Score, at {part:.0%} of the saturation rate", [at(rate, site.sizes.rounds + 1)], x=rate))
+    found = cells[SATURATED]
+    saturation = Spread.of(list(map(_rate, found)))
+    return [*rows, Row("Scores a second at saturation, one worker", saturation, "/s", found[0].generator, calls_of(found))]
+
+
+def _rate(cell: Cell) -> float:
+    """Calls a second that were answered."""
+    return len(cell.seconds) / cell.wall_s
 
 
 def _row(what: str, cells: list[Cell], must: Limit | None = None, reach: Limit | None = None, x: float | None = None) -> Row:
