@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import StrMethodFormatter
 
 from benchmarks.rows import Row
 from cli.plot_frame import MUTED, frame
@@ -40,7 +41,8 @@ def _load(axes: Axes, points: Sequence[Row]) -> None:
         axes.plot(x, y, color=colour, linewidth=2.2, marker="o")
         axes.annotate(name, (x[-1], y[-1]), (7, 0), textcoords="offset points", va="center", color=colour, fontweight="bold")
     axes.set_xlim(left=0.0)
-    axes.set_ylim(bottom=0.0)
+    axes.set_yscale("log")  # one stall would press all else to the ground
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _candidates(axes: Axes, points: Sequence[Row]) -> None:
