@@ -95,7 +95,7 @@ def timestamp(seconds: float) -> Timestamp:
 
 def _feature_status(status: bytes, names: tuple[str, ...]) -> pb.FeatureStatus:
     """Counts over a (K, F) matrix of statuses, and which columns are not whole. An empty matrix has no columns."""
-    if status == bytes(len(status)):  # nearly always, and seen at once: to look at each takes a wide slate 10 µs
+    if status == bytes(len(status)):  # nearly always, and seen at once: to look at each takes a wide slate 6 µs
         return pb.FeatureStatus(present=len(status))
     width = len(names)
     missing, expired = status.count(1), status.count(2)
