@@ -27,17 +27,25 @@ class Entrance:
         server: gets the wrapped handlers.
         calls: what each call passes through.
         admission: lets calls begin.
+
+    Attributes:
+        unary: full name of each method that is unary both ways → its wrapped handler, registered with the server by its name.
     """
 
     def __init__(self, server: grpc.aio.Server, calls: Calls, admission: Admission) -> None:
         self._server = server
         self._calls = calls
         self._admission = admission
+        self.unary: dict[str, Handler] = {}
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """As a server's."""
         wrapped = {name: self._wrap(f"/{service}/{name}", handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+        unary = {name: handler for name, handler in wrapped.items() if handler.unary_unary is not None}
+        streams = {name: handler for name, handler in wrapped.items() if name not in unary}
+        self._server.add_registered_method_handlers(service, unary)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, streams),))
+        self.unary |= {f"/{service}/{name}": handler for name, handler in unary.items()}
 
     def add_generic_rpc_handlers(self, handlers: Sequence[object]) -> None:
         """Nothing: generated code adds the same handlers by both ways, and here their names are not told."""

@@ -15,6 +15,7 @@ from ooml.bandit.v1 import bandit_pb2, bandit_pb2_grpc, policy_pb2, policy_pb2_g
 from serving.certificates import TlsFiles
 from serving.service.bandit import BanditService
 from serving.service.policies import PolicyService
+from serving.transport.acceptors import Acceptors
 from serving.transport.admission import Admission, Gate
 from serving.transport.bandit_servicer import BanditServicer
 from serving.transport.calls import Calls, Ending, Limits, Observer
@@ -84,6 +85,7 @@ class GrpcServer:
         self._stopping: asyncio.Task[None] | None = None
         bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls, admission), entrance)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(policies), entrance)
+        self._acceptors = Acceptors(self._server, entrance.unary)
         guests: Any = Guests(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guests)
         if options.reflection:
@@ -105,6 +107,7 @@ class GrpcServer:
         """Begin to answer. Health says NOT_SERVING until it is told otherwise."""
         await self.publish_health(False)
         await self._server.start()
+        self._acceptors.start()
 
     async def publish_health(self, serving: bool) -> None:
         """Tell load balancers whether this server can serve, for each service and for the server as a whole."""
@@ -132,6 +135,7 @@ class GrpcServer:
         await self._calls.wait_idle(grace_s)
         self._health.watches.end()
         await stopping
+        await self._acceptors.ended()
 
 
 class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # it has no types
