@@ -18,7 +18,7 @@ import structlog
 import uvloop
 
 from policies.types import PolicyName
-from serving import child, logs
+from serving import child, logs, scheduling
 from serving.certificates import BadCertificates
 from serving.child import Orders
 from serving.door import Door
@@ -70,7 +70,8 @@ async def serve(orders: Orders) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    worker = build(orders)
+    with scheduling.threads_give_way():
+        worker = build(orders)
     code = 0
     try:
         # If it can serve within the time of a look, then before it listens: callers see nothing of a worker that was replaced.
@@ -80,8 +81,9 @@ async def serve(orders: Orders) -> int:
                 await worker.readiness.check()
                 can_serve = True
         _collect_less()
-        worker.server.listen(orders.listen)
-        await worker.server.start()
+        with scheduling.threads_give_way():
+            worker.server.listen(orders.listen)
+            await worker.server.start()
         await worker.server.publish_health(can_serve)
         child.say_ready()
         await _until(stop, worker.background)
@@ -107,8 +109,9 @@ async def serve(orders: Orders) -> int:
 def _collect_less() -> None:
     """Look for cycles less often than Python does, and no more among what is there already.
 
-    What our part of a call leaves behind is freed by its count of references. What gRPC's look-up of the method leaves is not: a cycle of
-    five objects. So the young ones are looked at before there are so many that it takes ten milliseconds.
+    What our part of a call leaves behind is freed by its count of references. What gRPC's look-up of the method leaves, where its own loop
+    takes the call in, is not: a cycle of five objects. So the young ones are looked at before there are so many that it takes ten
+    milliseconds.
     """
     gc.collect()
     gc.freeze()
