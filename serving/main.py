@@ -93,6 +93,10 @@ async def serve(orders: Orders) -> int:
     except BadCertificates as bad:  # not REFUSED: whoever writes the files may be done when we are started again
         log.critical("cannot listen", reason=str(bad))
         code = 1
+    except Exception:
+        await worker.server.stop(0)  # else the loop would end first, and gRPC's core write calls to where nobody keeps them any more
+        await worker.client.aclose()
+        raise
     log.info("draining")
     counting = asyncio.create_task(worker.metrics.run())  # whoever waits for the end sees what is still in flight
     try:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 def threads_give_way() -> Iterator[None]:
     """Threads begun in this block, and those they begin, wait for the CPU instead of taking it from whoever runs.
 
-    gRPC's threads wake for every frame. By default they may interrupt the event loop in the middle of a group of decisions, to hand it what it
-    will look at only afterwards. As SCHED_BATCH (sched(7)) they get as much CPU, a little later and more of it at once. Where the system does
-    not allow it, or runs this process by another policy than its default, all stays as it is.
+    gRPC's threads wake for every frame. By default they may interrupt the event loop in the middle of a group of decisions, to hand it
+    what it will look at only afterwards. As SCHED_BATCH (sched(7)) they get as much CPU, a little later and more of it at once. Where the
+    system does not allow it, or runs this process by another policy than its default, all stays as it is.
     """
     if sys.platform == "linux" and _set_policy(os.SCHED_OTHER, os.SCHED_BATCH):
         try:

@@ -5,24 +5,24 @@ hand-over between threads each. Calls that come while the loop is busy with othe
 for beforehand, so that all who came meanwhile begin in one turn. What is made of a call is grpc.aio's business as before; only its method
 need not be looked up, for core matches methods it was told of by itself.
 
-For that it calls functions of grpcio which are not part of its API, and so only of the version whose functions these are: with any other,
-grpc.aio's loop is left alone. See docs/adr/0014-taken-in-together.md.
+For that it uses parts of grpcio which are not of its API, and so only of the version that has them: with any other, grpc.aio's loop is left
+alone. See docs/adr/0014-taken-in-together.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
 import structlog
-from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 log = structlog.get_logger()
 
 VERSION = "1.85"
-"""Of grpcio, major and minor: another may have changed what is called here."""
+"""Of grpcio, major and minor: another may have changed what is used here."""
 EACH = 32
 """Calls of each method asked for beforehand."""
 
@@ -36,41 +36,56 @@ class Acceptors:
     """
 
     def __init__(self, server: grpc.aio.Server, methods: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
-        self._server: Any = server._server  # type: ignore[attr-defined]
+        self._server: Any = server
         self._methods = methods
-        self._accepting: list[asyncio.Task[None]] = []
         self._calls: set[asyncio.Task[None]] = set()
+        self._asked = 0
+        self._done = asyncio.Event()
+        self._done.set()
 
     def start(self) -> None:
         """Begin; the server has been started."""
         if not grpc.__version__.startswith(f"{VERSION}."):
             log.info("calls are taken in one by one", grpcio=grpc.__version__, together_with=VERSION)
             return
-        loop = asyncio.get_running_loop()
-        for method, handler in self._methods.items():
-            self._accepting += [loop.create_task(self._accept(loop, method, handler)) for _ in range(EACH)]
-        for accepting in self._accepting:
-            accepting.add_done_callback(_ended)
+        from grpc._cython import cygrpc  # type: ignore[attr-defined]  # not before it is known to be there
+
+        self._core, self._loop = cygrpc, asyncio.get_running_loop()
+        for method in self._methods:
+            for _ in range(EACH):
+                self._ask(method)
 
     async def ended(self) -> None:
         """Wait until nothing is asked for any more: the server has been stopped."""
-        if self._accepting:
-            await asyncio.wait(self._accepting)
+        await self._done.wait()
 
-    async def _accept(self, loop: asyncio.AbstractEventLoop, method: str, handler: Any) -> None:
-        name = method.encode()
-        while self._server.is_running():
-            try:
-                call = await self._server._request_registered_call(name)
-            except cygrpc._RequestCallError:
-                continue  # the server is stopped, or whoever called was gone before the call was taken in
-            work = cygrpc._handle_unary_unary_rpc(handler, call, loop)
-            task = loop.create_task(cygrpc._schedule_rpc_coro(work, call, loop, method))
-            self._calls.add(task)  # else nobody holds it
-            task.add_done_callback(self._calls.discard)
+    def _ask(self, method: str) -> None:
+        """Ask core for a call.
 
+        Not by a task: core writes the call to where this coroutine keeps it, and whoever ends a loop cancels all tasks there are.
+        """
+        request = self._server._server._request_registered_call(method.encode())
+        coming = request.send(None)
+        coming._asyncio_future_blocking = False  # as a task does with what it is given to wait for
+        coming.add_done_callback(partial(self._came, method, request))
+        self._asked += 1
+        self._done.clear()
 
-def _ended(accepting: asyncio.Task[None]) -> None:
-    """Others, and the server's own loop, go on."""
-    if not accepting.cancelled() and (error := accepting.exception()) is not None:
-        log.error("one less takes in calls", exc_info=error)
+    def _came(self, method: str, request: Coroutine[Any, Any, Any], _: asyncio.Future[None]) -> None:
+        self._asked -= 1
+        try:
+            request.send(None)
+        except StopIteration as came:
+            self._begin(method, came.value)
+        except self._core._RequestCallError:
+            pass  # the server stops
+        if self._server._server.is_running():
+            self._ask(method)
+        if not self._asked:
+            self._done.set()
+
+    def _begin(self, method: str, call: Any) -> None:
+        work = self._core._handle_unary_unary_rpc(self._methods[method], call, self._loop)
+        task = self._loop.create_task(self._core._schedule_rpc_coro(work, call, self._loop, method))
+        self._calls.add(task)  # else nobody holds it
+        task.add_done_callback(self._calls.discard)
