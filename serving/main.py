@@ -43,6 +43,8 @@ log = structlog.get_logger()
 
 OUTBOX_LOOK_S = 1.0
 CATALOG_LOOK_S = 0.3
+FAILED_S = 5.0
+"""How long a worker that failed may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,14 @@ async def serve(orders: Orders) -> int:
     except BadCertificates as bad:  # not REFUSED: whoever writes the files may be done when we are started again
         log.critical("cannot listen", reason=str(bad))
         code = 1
-    except Exception:
-        await worker.server.stop(0)  # else the loop would end first, and gRPC's core write calls to where nobody keeps them any more
-        await worker.client.aclose()
+    except Exception as error:
+        log.critical("worker failed", reason=repr(error))
+        with suppress(Exception):  # that one is to be told
+            async with asyncio.timeout(FAILED_S):
+                await worker.server.stop(
+                    0
+                )  # else the loop would end first, and gRPC's core write calls to where nobody keeps them any more
+                await worker.client.aclose()
         raise
     log.info("draining")
     counting = asyncio.create_task(worker.metrics.run())  # whoever waits for the end sees what is still in flight

@@ -21,8 +21,8 @@ import structlog
 
 log = structlog.get_logger()
 
-VERSION = "1.85"
-"""Of grpcio, major and minor: another may have changed what is used here."""
+VERSION = "1.85.1"
+"""Of grpcio: any other may have changed what is used here."""
 EACH = 32
 """Calls of each method asked for beforehand."""
 
@@ -45,7 +45,7 @@ class Acceptors:
 
     def start(self) -> None:
         """Begin; the server has been started."""
-        if not grpc.__version__.startswith(f"{VERSION}."):
+        if grpc.__version__ != VERSION:
             log.info("calls are taken in one by one", grpcio=grpc.__version__, together_with=VERSION)
             return
         from grpc._cython import cygrpc  # type: ignore[attr-defined]  # not before it is known to be there
@@ -73,16 +73,21 @@ class Acceptors:
 
     def _came(self, method: str, request: Coroutine[Any, Any, Any], _: asyncio.Future[None]) -> None:
         self._asked -= 1
+        call = None
         try:
-            request.send(None)
-        except StopIteration as came:
-            self._begin(method, came.value)
-        except self._core._RequestCallError:
-            pass  # the server stops
-        if self._server._server.is_running():
-            self._ask(method)
-        if not self._asked:
-            self._done.set()
+            try:
+                request.send(None)
+            except StopIteration as came:
+                call = came.value
+            except self._core._RequestCallError:
+                pass  # the server stops
+            if self._server._server.is_running():
+                self._ask(method)
+            if call is not None:
+                self._begin(method, call)
+        finally:
+            if not self._asked:
+                self._done.set()
 
     def _begin(self, method: str, call: Any) -> None:
         work = self._core._handle_unary_unary_rpc(self._methods[method], call, self._loop)

@@ -61,7 +61,7 @@ async def test_calls_in_any_number_at_once_are_all_answered() -> None:
 
 
 async def test_with_another_version_of_grpcio_its_own_loop_takes_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptors, "VERSION", "1.8")  # not the one that 1.85 begins with
+    monkeypatch.setattr(acceptors, "VERSION", "1.85.0")
     async with _server() as (_, _, call):
         assert {await call(b"") for _ in range(2 * EACH)} == {b"gRPC"}
 
@@ -88,6 +88,26 @@ async def test_nothing_of_a_call_that_ended_badly_is_held_until_the_next_one_com
             while len(alive) > 2:  # which gRPC's own loop holds; the last to be refused are about to end
                 gc.collect()
                 await asyncio.sleep(0)
+
+
+async def test_calls_that_cannot_be_begun_keep_nobody_from_the_next_ones_nor_from_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, told = Acceptors._begin, list[type]()
+
+    def fail_at_first(self: Acceptors, method: str, call: Any) -> None:
+        if len(told) < EACH:
+            raise TypeError("not what it was")
+        begin(self, method, call)
+
+    monkeypatch.setattr(Acceptors, "_begin", fail_at_first)
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: told.append(type(context["exception"]))
+    )  # itself, it would hold the call
+    async with _server() as (_, _, call), asyncio.timeout(20):
+        first = await asyncio.gather(*(call(b"", timeout=1.0) for _ in range(EACH + 1)), return_exceptions=True)
+        then = [await call(b"") for _ in range(EACH + 1)]
+    assert sum(isinstance(answer, grpc.aio.AioRpcError) for answer in first) == EACH
+    assert Counter(then) == {b"acceptors": EACH, b"gRPC": 1}
+    assert told == [TypeError] * EACH
 
 
 async def test_whoever_leaves_has_their_call_cancelled() -> None:
