@@ -99,9 +99,8 @@ async def serve(orders: Orders) -> int:
         log.critical("worker failed", reason=repr(error))
         with suppress(Exception):  # that one is to be told
             async with asyncio.timeout(FAILED_S):
-                await worker.server.stop(
-                    0
-                )  # else the loop would end first, and gRPC's core write calls to where nobody keeps them any more
+                # Else the loop would end first, and gRPC's core write calls to where nobody keeps them any more.
+                await worker.server.stop(0)
                 await worker.client.aclose()
         raise
     log.info("draining")
