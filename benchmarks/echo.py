@@ -1,7 +1,8 @@
 """A bare grpc.aio server of the same messages: it parses what ooml parses, sends what ooml sends, and does nothing in between.
 
-What a call costs here is the floor under every Python server. With ``--store URL`` a Score also waits for two trips to that store, one
-after the other: the floor under every Python server that reads before it chooses and writes before it replies. Run as its own process:
+What a call costs here is what grpc.aio costs as it comes: it takes in one call at a time, where ooml's worker takes in many, so it is no
+floor. With ``--store URL`` a Score also waits for two trips to that store, one after the other, as every server does that reads before
+it chooses and writes before it replies. Run as its own process:
 ``python -m benchmarks.echo``; it prints its port and ends with its stdin.
 """
 

@@ -86,7 +86,7 @@ def serve(
 
 @contextmanager
 def echo(store: EmbeddedServer | None = None) -> Iterator[Server]:
-    """The floor: what the same messages cost with nothing in between; given a store, with one read and one write of it."""
+    """The same messages with nothing in between; given a store, with one read and one write of it."""
     stores = () if store is None else (store,)
     with program("benchmarks.echo", *(f"--store={one.url}" for one in stores)) as (process, said):
         yield Server(f"127.0.0.1:{int(said)}", (psutil.Process(process.pid),), _processes(*stores))

@@ -84,12 +84,12 @@ class Site:
 
     @cached_property
     def echo(self) -> Server:
-        """The floor."""
+        """The same messages with nothing in between."""
         return self.stack.enter_context(servers.echo())
 
     @cached_property
     def waiting_echo(self) -> Server:
-        """The floor of what waits for that store: one read, one write."""
+        """The same, waiting for that store: one read, one write."""
         return self.stack.enter_context(servers.echo(self.store))
 
     def feast(self, name: str) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 grpc.aio asks its core for one call, and for the next once its own loop has dealt with that one: some five turns of the event loop and a
 hand-over between threads each. Calls that come while the loop is busy with others queue there, one behind the other. Here many are asked
-for beforehand, so that all who came meanwhile begin in one turn. What is made of a call is grpc.aio's business as before; only its method
-need not be looked up, for core matches methods it was told of by itself.
+for beforehand, so that as many who came meanwhile begin in one turn. What is made of a call is grpc.aio's business as before; only its
+method need not be looked up, for core matches methods it was told of by itself.
 
 For that it uses parts of grpcio which are not of its API, and so only of the version that has them: with any other, grpc.aio's loop is left
 alone. See docs/adr/0014-taken-in-together.md.
