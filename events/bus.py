@@ -84,6 +84,8 @@ class Bus(Protocol):
     async def backlog(self, name: str) -> int | None:
         """Messages that the subscription of that name has not said to be done; None: nobody has subscribed under it.
 
+        What has just been published is counted a moment later.
+
         Raises:
             BusUnavailable.
         """
