@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.plan import Plan
+from features.rows import Rows
 from features.transforms import TRANSFORMS
 from policies.remember import remembered
 from policies.types import Floats, Ints
@@ -28,6 +29,7 @@ class Program:
         fields: per view its hash fields, the timestamp's first.
         text_keys: per view its join key, if it has one and that is a string.
         texts: per view the columns that hold strings.
+        rows: decodes each view's rows.
         copied: per view the features it stores and the columns they are.
         computed: feature, function and inputs of each transform in use.
         dependents: per view (F,) whether the feature comes from it, copied or computed.
@@ -39,6 +41,7 @@ class Program:
     fields: tuple[tuple[bytes, ...], ...]
     text_keys: tuple[str | None, ...]
     texts: tuple[tuple[int, ...], ...]
+    rows: tuple[Rows, ...]
     copied: tuple[tuple[Ints, Ints], ...]
     computed: tuple[tuple[int, Callable[..., Floats], tuple[Input, ...]], ...]
     dependents: tuple[NDArray[np.bool_], ...]
@@ -79,11 +82,13 @@ def program_of(plan: Plan) -> Program:
     for v in range(len(plan.views)):
         pairs = [(j, place[v, f.column][1]) for j, f in enumerate(vector) if f.view == v]
         copied.append((np.array([j for j, _ in pairs], dtype=np.int64), np.array([c for _, c in pairs], dtype=np.int64)))
+    texts = tuple(tuple(i for i, c in enumerate(view.columns) if c.dtype == "string") for view in plan.views)
     return Program(
         names=plan.vector,
         fields=tuple((view.timestamp_field, *(c.field for c in view.columns)) for view in plan.views),
         text_keys=tuple(v.join_keys[0].name if [k.dtype for k in v.join_keys] == ["string"] else None for v in plan.views),
-        texts=tuple(tuple(i for i, c in enumerate(view.columns) if c.dtype == "string") for view in plan.views),
+        texts=texts,
+        rows=tuple(Rows(len(view.columns), of) for view, of in zip(plan.views, texts, strict=True)),
         copied=tuple(copied),
         computed=tuple(computed),
         dependents=tuple(dependents),

@@ -21,19 +21,17 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from features import packed
 from features.keys import BadEntityError, key_of, keys_of
 from features.plan import Plan, View
-from features.program import program_of
-from features.values import decode_moments, decode_numbers, decode_string
+from features.program import Program, program_of
+from features.values import decode_string
 from policies.types import Floats, Ints
 
 PRESENT, MISSING, EXPIRED = 0, 1, 2
 
 Row = tuple[bytes, tuple[bytes, ...]]
 """Key and hash fields of one stored row; the field of its timestamp comes first."""
-
-Fetched = Sequence[bytes | None]
-"""A row's values in the order of its fields, None where the store has none."""
 
 
 class Lookup(NamedTuple):
@@ -57,7 +55,7 @@ class Slate(NamedTuple):
 
     Args:
         found: its lookup, without violations.
-        rows: per row of the lookup its values.
+        rows: each row of the lookup as it is stored, packed (`features.packed`).
         request_time: seconds since the epoch.
         utc_offset_s: local time minus UTC, in seconds.
         shared_fields: request fields sent for all candidates; finite.
@@ -65,7 +63,7 @@ class Slate(NamedTuple):
     """
 
     found: Lookup
-    rows: Sequence[Fetched]
+    rows: Sequence[bytes]
     request_time: float
     utc_offset_s: float
     shared_fields: Mapping[str, float]
@@ -160,7 +158,7 @@ def assemble(plan: Plan, slates: Sequence[Slate]) -> FeatureTable:
     program = program_of(plan)
     sizes = [len(slate.candidate_fields) for slate in slates]
     times = np.array([slate.request_time for slate in slates])
-    stored = [_stored(view, slates, v, times, program.texts[v]) for v, view in enumerate(plan.views)]
+    stored = [_stored(view, slates, v, times, program) for v, view in enumerate(plan.views)]
     x = np.empty((sum(sizes), len(program.names)))
     for v, (features, columns) in enumerate(program.copied):
         if features.size:
@@ -205,9 +203,9 @@ class _Stored(NamedTuple):
     strings: Mapping[int, Sequence[str | None]]
 
 
-def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, texts: tuple[int, ...]) -> _Stored:
+def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, program: Program) -> _Stored:
     """A view's rows, each judged at the moment of its request, and dealt out to the candidates."""
-    rows: list[Fetched] = []
+    rows: list[bytes] = []
     uses: list[int] = []
     rows_of: list[int] = []
     for slate in slates:
@@ -216,9 +214,9 @@ def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, texts: t
         uses += [before + use for use in used] if before else used
         rows += slate.rows[first:end]
         rows_of.append(end - first)
-    stamps, *columns = zip(*rows, strict=True)
+    table = program.rows[v].decoded(rows)
+    moments, numbers = table[:, 0], table[:, 1:].T
     now = np.rint(times * 1e6)
-    moments = decode_moments(stamps)
     age = (now if len(slates) == 1 else now.repeat(rows_of)) - moments
     known = age >= 0.0
     late = None
@@ -226,15 +224,12 @@ def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, texts: t
         over = age > round(view.ttl_s * 1e6)
         if np.count_nonzero(over):
             known, late = known & ~over, over
-    numbers = np.empty((len(columns), len(rows)))
     strings: dict[int, Sequence[str | None]] = {}
-    for c, column in enumerate(columns):
-        if c in texts:
-            numbers[c] = math.nan
-            held = [decode_string(raw) if good else None for raw, good in zip(column, known.tolist(), strict=True)]
+    if texts := program.texts[v]:
+        _, *values = packed.columns(rows)
+        for c in texts:
+            held = [decode_string(raw) if good else None for raw, good in zip(values[c], known.tolist(), strict=True)]
             strings[c] = [held[use] for use in uses]
-        else:
-            numbers[c] = decode_numbers(column)
     if np.count_nonzero(known) < len(rows):
         numbers[:, ~known] = math.nan
     if len(uses) == len(rows) and uses == list(range(len(rows))):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from struct import Struct
 from typing import cast
 
@@ -29,14 +28,11 @@ _NOT_A_TIME = b"\x40" + b"\x80" * 9 + b"\x01"
 
 _SECONDS, _NANOS = 0x08, 0x10
 
-MANY = 64
+MANY = 32
 """Values of a column from which on decoding them together costs less than one after the other."""
 _LONGEST = 7
 """Bytes of a varint whose value any float64 holds exactly."""
 _PLACES = 128.0 ** np.arange(_LONGEST)
-
-_KEPT = 32_768
-"""Decoded values kept: days, flags, levels, and the same few tasks of a person come again and again."""
 
 
 def decode_numbers(raws: Sequence[bytes | None]) -> Floats:
@@ -49,6 +45,9 @@ def decode_numbers(raws: Sequence[bytes | None]) -> Floats:
         tag, width = table[0, 0], table.shape[1]
         if tag == _DOUBLE and width == 9:
             numbers = np.ascontiguousarray(table[:, 1:]).view("<f8")[:, 0]
+            return cast(Floats, np.where(np.isfinite(numbers), numbers, math.nan))
+        if tag == _FLOAT and width == 5:
+            numbers = np.ascontiguousarray(table[:, 1:]).view("<f4")[:, 0].astype(np.float64)
             return cast(Floats, np.where(np.isfinite(numbers), numbers, math.nan))
         if tag in _INTEGERS and _plain_varints(table):
             return _varints(table)
@@ -88,7 +87,6 @@ def _varints(table: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> Floats:
     return cast(Floats, (table[:, 1:] & 0x7F) @ _PLACES[: table.shape[1] - 1])
 
 
-@lru_cache(maxsize=_KEPT)
 def decode_number(raw: bytes | None) -> float:
     """A stored number, boolean (0 or 1) or timestamp (whole seconds since the epoch).
 
@@ -138,7 +136,6 @@ def decode_string(raw: bytes | None) -> str | None:
     raise DecodeError(f"not a string of Feast's: {raw[:40]!r}")
 
 
-@lru_cache(maxsize=_KEPT)
 def decode_micros(raw: bytes) -> int:
     """A row's moment, in microseconds since the epoch (finer parts are dropped, as Feast's offline stores drop them).
 

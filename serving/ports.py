@@ -160,14 +160,14 @@ class Snapshot(NamedTuple):
         now: the store's clock, seconds since the epoch.
         evidence: of the query's arms, in their order, but for those still at the version held; decayed to ``now`` under the policy's
             half-life.
-        rows: per row of the query its fields' bytes, None where the field does not exist.
+        rows: each row of the query as it is stored, packed (`features.packed`).
         generation: how often the scope has been forgotten; `decide` refuses when it has changed since.
         recorded: the earlier answer to the same request_id, None without one.
     """
 
     now: float
     evidence: Evidence
-    rows: Sequence[Sequence[bytes | None]]
+    rows: Sequence[bytes]
     generation: int
     recorded: Recorded | None
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from features.packed import pack
 from policies.evidence import add_decision, add_reward, decayed
 from policies.rewards import Tally, fold
 from policies.types import ArmId, DecisionId, Evidence, Floats, Namespace, PolicyName, ScopeId, no_evidence
@@ -90,7 +91,7 @@ class MemoryDecisionStore:
         return Snapshot(
             now=now / 1e6,
             evidence=self._rows_of(query.policy, query.scope, query.arms, now, query.held),
-            rows=[[self._rows.get(key, {}).get(name) for name in fields] for key, fields in query.rows],
+            rows=[pack([self._rows.get(key, {}).get(name) for name in fields]) for key, fields in query.rows],
             generation=self._generations[spec.name, query.scope],
             recorded=None if query.request_id is None else self._answered(spec.name, query.scope, query.request_id, now),
         )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from redis.exceptions import ConnectionError
 
+from features.packed import pack
 from policies.evidence import decayed
 from policies.remember import remembered
 from policies.types import ArmId, DecisionId, Evidence, Namespace, PolicyName, ScopeId
@@ -112,7 +113,7 @@ class RedisDecisionStore:
         for query, answer in zip(queries, answers, strict=False):
             rows = [next(found) for _ in query.rows] if self._on_cluster else ()
             wrong = [a for a in (answer, *rows) if isinstance(a, Exception)]
-            snapshots.append(refusal(wrong[0]) if wrong else _snapshot(query, answer[:5], rows if self._on_cluster else answer[5:]))
+            snapshots.append(refusal(wrong[0]) if wrong else _snapshot(query, answer[:5], list(map(pack, rows)) or answer[5:]))
         return snapshots
 
     async def decide(self, drafts: Sequence[Draft]) -> list[Recorded | Exception]:
@@ -316,7 +317,7 @@ def _outcome(answer: Any) -> RewardOutcome | Exception:
     return RewardOutcome(RewardStatus[status.decode()], struct.unpack("<d", worth[0])[0] if worth else None)
 
 
-def _snapshot(query: Query, answer: Sequence[Any], rows: Sequence[Any]) -> Snapshot:
+def _snapshot(query: Query, answer: Sequence[Any], rows: Sequence[bytes]) -> Snapshot:
     seconds, micros, generation, kept, packed = answer
     now_us = int(seconds) * 1_000_000 + int(micros)
     evidence = unpack_evidence(query.arms, packed, query.policy.dimension, query.held)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.keys import is_integer
 from features.program import NO_VIEW
-from features.reader import Fetched, Lookup, Row, assemble, lookup
+from features.reader import Lookup, Row, assemble, lookup
 from features.reader import Slate as FeatureSlate
 from policies.remember import remembered
 from policies.types import ArmId, Floats, Ints, ScopeId
@@ -108,11 +108,11 @@ def prepare(policy: PublishedPolicy, request: Score, violations: list[FieldViola
     return Asked(policy, request, scope, found, _arms_before_read(policy, request))
 
 
-def features_of(asked: Sequence[Asked], rows: Sequence[Sequence[Fetched]], times: Sequence[float]) -> Features:
+def features_of(asked: Sequence[Asked], rows: Sequence[Sequence[bytes]], times: Sequence[float]) -> Features:
     """Raw features of requests to one policy, laid end to end, once their rows are read.
 
     Args:
-        rows: per request, the rows it asked for.
+        rows: per request, the rows it asked for, packed.
         times: (n,) of the requests, seconds since the epoch.
     """
     policy = asked[0].policy

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from features.compiler import compile_service
+from features.packed import pack
 from features.plan import Plan
 from features.reader import EXPIRED, MISSING, PRESENT, FeatureTable, Slate, assemble, lookup
 from tests.features.conftest import TYPED_TTL, Repo, instant
@@ -107,7 +108,7 @@ class Served:
             for key, fields in found.rows:
                 pipe.hmget(key, fields)  # type: ignore[arg-type]  # redis-py's types know keys of text alone
             raw = pipe.execute()
-        return assemble(self.plan, [Slate(found, raw, now, offset_s, {}, [{}] * len(candidates))])
+        return assemble(self.plan, [Slate(found, list(map(pack, raw)), now, offset_s, {}, [{}] * len(candidates))])
 
     def by_sdk(self, entity_rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
         answer: dict[str, list[Any]] = self.repo.store.get_online_features(

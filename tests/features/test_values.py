@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 
 from features.keys import key_of, keys_of
+from features.packed import Values, pack
 from features.plan import Column, Feature, JoinKey, Plan, TransformRef, View
 from features.program import NO_VIEW
-from features.reader import EXPIRED, MISSING, PRESENT, FeatureTable, Fetched, Slate, assemble, lookup
+from features.reader import EXPIRED, MISSING, PRESENT, FeatureTable, Slate, assemble, lookup
 from features.values import MANY, decode_micros, decode_moments, decode_number, decode_numbers
 from features.wire import DecodeError
 from policies.types import Floats
@@ -284,13 +285,13 @@ def slates(draw: st.DrawFn) -> Slate:
         own = [{}] * count
     found = lookup(PLAN, {"user_id": "u", "task_id": "t", "item_id": "7"}, own)
     at_us = NOON_US + draw(st.integers(0, 24 * HOUR_US))
-    rows: list[Fetched] = []
+    rows: list[bytes] = []
     for v, one in enumerate(ROWS):
         few = draw(st.lists(one, min_size=1, max_size=4))
         for i in range(found.first[v + 1] - found.first[v]):
             age_us, *values = few[i % len(few)]
             seconds, micros = divmod(at_us - (age_us or 0), 1_000_000)
-            rows.append([None if age_us is None else moment(seconds, micros * 1000), *values])
+            rows.append(pack([None if age_us is None else moment(seconds, micros * 1000), *values]))
     fields = draw(st.fixed_dictionaries({}, optional={"rain": st.floats(-5, 5)}))
     return Slate(found, rows, at_us / 1e6, draw(st.sampled_from([0.0, 3600.0, -12_600.0])), fields, [fields, *[{}] * (count - 1)])
 
@@ -325,13 +326,13 @@ def test_slates_assembled_together_equal_each_alone_bit_for_bit(several: list[Sl
 def test_each_slate_of_several_is_judged_at_its_own_moment() -> None:
     found = lookup(PLAN, {"user_id": "u", "task_id": "t", "item_id": "7"}, [{}])
     written = moment(NOON_US // 1_000_000)
-    rows: list[Fetched] = [
+    rows: list[Values] = [
         [written, integer(0x20, 2), double(0.5), None, b"\x12\x01a"],
         [written, integer(0x18, 3)],
         [written, double(4.0)],
     ]
     late_by_us = [-1, 0, HOUR_US, HOUR_US + 1]
-    table = assemble(PLAN, [Slate(found, rows, (NOON_US + late) / 1e6, 0.0, {}, [{}]) for late in late_by_us])
+    table = assemble(PLAN, [Slate(found, list(map(pack, rows)), (NOON_US + late) / 1e6, 0.0, {}, [{}]) for late in late_by_us])
     weight, priority, streak = (table.names.index(name) for name in ("weight", "priority", "streak"))
     assert table.status[:, weight].tolist() == [MISSING, PRESENT, PRESENT, EXPIRED]
     assert table.status[:, priority].tolist() == [MISSING, PRESENT, PRESENT, EXPIRED]
@@ -342,13 +343,13 @@ def test_each_slate_of_several_is_judged_at_its_own_moment() -> None:
 
 def test_a_table_says_when_the_rows_it_was_made_of_were_written() -> None:
     found = lookup(PLAN, {"user_id": "u", "item_id": "7"}, [{"task_id": "s"}, {"task_id": "t"}, {"task_id": "s"}])
-    rows: list[Fetched] = [
+    rows: list[Values] = [
         [moment(1_000, 500_000_000), None, None, None, None],
         [None, None, None, None, None],
         [moment(2_000), None],
         [moment(3_000), None],
     ]
-    table = assemble(PLAN, [Slate(found, rows, NOON_US / 1e6, 0.0, {}, [{}] * 3)])
+    table = assemble(PLAN, [Slate(found, list(map(pack, rows)), NOON_US / 1e6, 0.0, {}, [{}] * 3)])
     assert table.moments[[0, 2]].tolist() == [[1000.5, 2000.0, 3000.0]] * 2
     assert np.isnan(table.moments[1]).tolist() == [True, False, False]
     assert table.names == ("weight", "hour_sin", "affinity", "task_age", "priority", "streak")
@@ -357,8 +358,8 @@ def test_a_table_says_when_the_rows_it_was_made_of_were_written() -> None:
 
 def test_bytes_that_no_feature_is_stored_as_are_refused_in_whichever_slate_they_are() -> None:
     found = lookup(PLAN, {"user_id": "u", "task_id": "t", "item_id": "7"}, [{}])
-    good: list[Fetched] = [[None, None, None, None, None], [None, None], [None, None]]
-    bad: list[Fetched] = [good[0], [None, b"\x12\x01a"], good[2]]
-    several = [Slate(found, rows, NOON_US / 1e6, 0.0, {}, [{}]) for rows in (good, bad)]
+    good: list[Values] = [[None, None, None, None, None], [None, None], [None, None]]
+    bad: list[Values] = [good[0], [None, b"\x12\x01a"], good[2]]
+    several = [Slate(found, list(map(pack, rows)), NOON_US / 1e6, 0.0, {}, [{}]) for rows in (good, bad)]
     with pytest.raises(DecodeError):
         assemble(PLAN, several)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from features.packed import pack
 from serving.ports import PublishedPolicy
 from tests.store.build import Harness, S, decision, policy
 
@@ -46,7 +47,7 @@ async def test_feature_rows_come_in_the_order_asked_with_none_for_what_is_not_th
     await at.put_row(b"row2", {b"a": b""})
     rows = [(b"row2", (b"a",)), (b"no row", (b"a", b"b")), (b"row\x00\xff1", (b"two", b"gone", b"\x01"))]
     found = (await at.read(policy(), "a", rows=rows)).rows
-    assert [list(row) for row in found] == [[b""], [None, None], [b"\x00\xfe", None, b"one"]]
+    assert list(found) == [pack([b""]), pack([None, None]), pack([b"\x00\xfe", None, b"one"])]
 
 
 async def test_scopes_and_namespaces_share_nothing(at: Harness) -> None:

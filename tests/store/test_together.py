@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from redis.exceptions import ResponseError
 
+from features.packed import pack
 from policies.types import ArmId, DecisionId, Evidence, ScopeId
 from serving.ids import new_decision_id
 from serving.ports import (
@@ -67,7 +68,7 @@ async def test_each_of_many_queries_gets_its_own_answer(at: Harness) -> None:
         assert snapshot.evidence.arms == (f"arm {n}", "nobody")
         assert snapshot.evidence.b.tolist() == [[n, 1.0], [0.0, 0.0]]
         last = None if n + 1 == len(SCOPES) else b"%d" % (n + 1)
-        assert [list(row) for row in snapshot.rows] == [[b"%d" % n], [last and b"x", last]][: n % 3]
+        assert list(snapshot.rows) == [pack([b"%d" % n]), pack([last and b"x", last])][: n % 3]
     assert other.evidence.b.tolist() == [[2.0, 4.0, 6.0]]
     assert nothing.evidence.arms == ()
 
@@ -184,7 +185,7 @@ async def test_a_feature_row_of_another_type_is_its_query_s_alone(client: Client
     assert isinstance(answers[1], ResponseError)
     assert "WRONGTYPE" in str(answers[1])
     for answer in (answers[0], answers[2]):
-        assert [list(row) for row in answered(answer).rows] == [[b"1"]]
+        assert list(answered(answer).rows) == [pack([b"1"])]
         assert answered(answer).evidence.count.tolist() == [1]
 
 

@@ -9,7 +9,8 @@
 -- ARGV[3..m+2]  the arms
 -- then for each run of rows that have the same fields: how many rows, how many fields, the fields
 -- Returns   seconds and microseconds of the clock; generation; kept reply or nil; m packed rows, nil for an arm without evidence,
---           '' for one that is still at the version held; for each feature row its values, nil for a field that does not exist
+--           '' for one that is still at the version held; for each feature row its values in one text, as MessagePack packs an array,
+--           false for a field that does not exist
 local time = redis.call('TIME')
 local kept = KEYS[3] ~= KEYS[2] and redis.call('GET', KEYS[3])
 local m = tonumber(ARGV[1])
@@ -26,7 +27,7 @@ local k, at = 4, m + 3
 while k <= #KEYS do
   local last_row, last_field = k + tonumber(ARGV[at]) - 1, at + 1 + tonumber(ARGV[at + 1])
   for row = k, last_row do
-    answer[row + 2] = redis.call('HMGET', KEYS[row], unpack(ARGV, at + 2, last_field))
+    answer[row + 2] = cmsgpack.pack(redis.call('HMGET', KEYS[row], unpack(ARGV, at + 2, last_field)))
   end
   k, at = last_row + 1, last_field + 1
 end
