@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import TypeVar
 
@@ -53,16 +54,22 @@ class Rows:
         known = self._known
         found = list(map(known.get, rows))
         if None in found:
-            new = dict.fromkeys(row for row, numbers in zip(rows, found, strict=True) if numbers is None)
-            fresh = dict(zip(new, self._decode(list(new)), strict=True))
+            fresh = self._decode({row for row, numbers in zip(rows, found, strict=True) if numbers is None})
             found = [fresh[row] if numbers is None else numbers for row, numbers in zip(rows, found, strict=True)]
             self._remember(fresh)
         return np.frombuffer(bytearray().join(found)).reshape(len(rows), self._width)  # type: ignore[arg-type]  # none is None now
 
-    def _decode(self, rows: Sequence[bytes]) -> list[bytes]:
-        """Each row's numbers, one after the other."""
-        if len(rows) < MANY:
-            return list(map(self._decode_one, rows))
+    def _decode(self, rows: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Each row's numbers. Those of one length mostly have their values at the same places."""
+        by_length: defaultdict[int, list[bytes]] = defaultdict(list)
+        for row in rows:
+            by_length[len(row)].append(row)
+        found: dict[bytes, bytes] = {}
+        for some in by_length.values():
+            found |= zip(some, self._decode_together(some) if len(some) >= MANY else map(self._decode_one, some), strict=True)
+        return found
+
+    def _decode_together(self, rows: Sequence[bytes]) -> list[bytes]:
         stamps, *values = self._checked(columns(rows))
         table = np.full((len(rows), self._width), math.nan)
         table[:, 0] = decode_moments(stamps)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.packed import MANY, Values, columns, pack
-from features.rows import MOST_BYTES, Rows
+from features.packed import Values, columns, pack
+from features.rows import MANY, MOST_BYTES, Rows
 from features.values import decode_micros, decode_number
 from features.wire import DecodeError
 
