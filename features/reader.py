@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import packed
+from features.columns import Columns
 from features.keys import BadEntityError, key_of, keys_of
 from features.plan import Plan, View
 from features.program import Program, program_of
@@ -134,11 +135,14 @@ def _plain_keys(
     view: View, text_key: str, shared_entities: Mapping[str, str], candidates: Sequence[Mapping[str, str]]
 ) -> list[bytes] | None:
     """Keys of a view with one join key, a string, when there is no more to it: a row for each candidate, or one for all; else None."""
-    texts = [own.get(text_key) for own in candidates]
+    if isinstance(candidates, Columns):
+        texts: Sequence[str | None] = candidates.of.get(text_key) or [None] * len(candidates)
+    else:
+        texts = [own.get(text_key) for own in candidates]
     if None not in texts:
-        keys = keys_of(view, cast(list[str], texts))
+        keys = keys_of(view, cast(Sequence[str], texts))
         return keys if len(set(keys)) == len(keys) else None
-    if text_key in shared_entities and texts.count(None) == len(texts):
+    if text_key in shared_entities and all(text is None for text in texts):
         return keys_of(view, [shared_entities[text_key]])
     return None
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 
+from features.columns import Columns
 from policies import bounds
 from policies.spec import RewardRules
 from serving.service.commands import Reward, Score, Served
@@ -46,7 +47,10 @@ def _plainly_fine(request: Score) -> bool:
         return False
     shared = request.entities
     texts = [request.policy, request.request_id or "none", *ids, *shared, *shared.values()]
-    if any(entities):
+    if isinstance(entities, Columns):
+        texts += entities.of
+        texts += chain.from_iterable(entities.of.values())
+    elif any(entities):
         if max(map(len, entities)) > MAX_ENTRIES:
             return False
         texts += {name for own in entities for name in own}

@@ -7,7 +7,6 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
 from serving.access.caller import ANYBODY, Caller
 from serving.access.doorman import Doorman, Stranger
@@ -76,7 +75,7 @@ class Admission:
             CALLER.set(caller)
         return caller
 
-    def begin(self, method: str, context: Context, request: Message, work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+    def begin(self, method: str, context: Context, request: Any, work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Begin the work of a request whose caller may call the method, with the policy it names, and as often.
 
         A request that names no policy of its own, but one per item or a decision's, is let in: what its items may is for its handler.
@@ -105,6 +104,6 @@ async def _paid(meter: Meter, cost: int, work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
 
-def _cost(request: Message) -> int:
+def _cost(request: Any) -> int:
     """A batch counts as its items."""
     return max(1, len(getattr(request, "requests", ())))

@@ -14,6 +14,7 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 from ooml.bandit.v1 import bandit_pb2_grpc
 
 from serving.ports import RewardOutcome, Told
+from serving.service import commands
 from serving.service.bandit import BanditService
 from serving.service.slate import Asked
 from serving.transport import encode, parse, render
@@ -50,9 +51,9 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         self._calls = calls
         self._admission = admission
         self._scores = Gatherer(self._prepare, self._decide, MOST_CANDIDATES, lambda asked: len(asked.request.ids))
-        self._rewards: Gatherer[Told, Told, RewardOutcome] = Gatherer(lambda told: told, service.reward, MOST_REWARDS)
+        self._rewards: Gatherer[Told, Told, RewardOutcome] = Gatherer(list, service.reward, MOST_REWARDS)
 
-    def Score(self, request: pb.ScoreRequest, context: Context) -> Awaitable[bytes]:  # type: ignore[override]  # noqa: N802
+    def Score(self, request: parse.Sent, context: Context) -> Awaitable[bytes]:  # type: ignore[override]  # noqa: N802
         """Choose one candidate."""
         return self._scores.ask(request)
 
@@ -65,8 +66,8 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         deadline = await self._service.activate(request.decision_id, CALLER.get())
         return pb.ActivateResponse(reward_deadline=render.timestamp(deadline))
 
-    async def BatchScore(self, request: pb.BatchScoreRequest, context: Context) -> bytes:  # type: ignore[override]  # noqa: N802
-        """Score several requests, each on its own."""
+    async def BatchScore(self, request: Any, context: Context) -> bytes:  # type: ignore[override]  # noqa: N802
+        """Score several requests, each on its own; they come as bytes."""
         parse.check_batch(len(request.requests))
         answers = await self._scored("BatchScore", request.requests, context)
         results = [pb.ScoreResult(error=a).SerializeToString() if isinstance(a, Status) else _RESPONSE(a) for a in answers]
@@ -109,7 +110,7 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
     def _score_one(self, item: pb.ScoreStreamRequest, replies: Replies, context: Context) -> None:
         """Begin with one request of a stream, and put its reply among the others once it is known."""
         remaining_s = context.time_remaining()
-        request, sequence, allotted_s = item.request, item.sequence, self._calls.allotted_s(None)
+        request, sequence, allotted_s = parse.sent(item.request.SerializeToString()), item.sequence, self._calls.allotted_s(None)
 
         def score() -> asyncio.Future[bytes]:
             # As if it were a call of its own: whoever may no longer call, or too often, hears of it on an open stream too.
@@ -131,8 +132,14 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         within_s = allotted_s if remaining_s is None else min(allotted_s, remaining_s)
         self._calls.follow("ScoreStream", request.policy, within_s, score, reply)
 
-    def _prepare(self, request: pb.ScoreRequest) -> Asked:
-        return self._service.prepare(parse.score(request))
+    def _prepare(self, requests: Sequence[parse.Sent]) -> list[Asked | Exception]:
+        return [asked if isinstance(asked, Exception) else self._prepared(asked) for asked in parse.scores(requests)]
+
+    def _prepared(self, asked: commands.Score) -> Asked | Exception:
+        try:
+            return self._service.prepare(asked)
+        except Exception as error:
+            return error
 
     async def _decide(self, group: Sequence[Asked]) -> list[bytes | Exception]:
         answers = await self._service.decide(group)
@@ -148,12 +155,18 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         told = await self._service.prepare_reward(parse.reward(request), CALLER.get())
         return render.reward_response(await self._rewards.ask(told))
 
-    async def _scored(self, method: str, requests: Iterable[pb.ScoreRequest], context: Context) -> list[bytes | Status]:
+    async def _scored(self, method: str, requests: Iterable[bytes], context: Context) -> list[bytes | Status]:
         """What each request of a batch gets, in order."""
         caller = CALLER.get()
-        answers = [
-            self._scores.put(request) if caller.allows(request.policy) else _failed(forbidden(request.policy)) for request in requests
-        ]
+
+        def put(body: bytes) -> asyncio.Future[bytes]:
+            try:
+                request = parse.sent(body)
+            except DecodeError as error:
+                return _failed(error)
+            return self._scores.put(request) if caller.allows(request.policy) else _failed(forbidden(request.policy))
+
+        answers = list(map(put, requests))
         try:
             async with asyncio.timeout(BATCH_WORK * self._calls.allotted_s(context.time_remaining())):
                 for answer in answers:

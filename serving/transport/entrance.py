@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import grpc
@@ -16,6 +17,7 @@ from serving.transport.status import abort
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+NO_READERS: Mapping[str, Callable[[bytes], Any]] = MappingProxyType({})
 
 
 class Entrance:
@@ -27,13 +29,17 @@ class Entrance:
         server: gets the wrapped handlers.
         calls: what each call passes through.
         admission: lets calls begin.
+        readers: full name of a method → what reads its requests, in the place of generated code.
 
     Attributes:
         unary: full name of each method that is unary both ways → its wrapped handler, registered with the server by its name.
     """
 
-    def __init__(self, server: grpc.aio.Server, calls: Calls, admission: Admission) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, calls: Calls, admission: Admission, readers: Mapping[str, Callable[[bytes], Any]] = NO_READERS
+    ) -> None:
         self._server = server
+        self._readers = readers
         self._calls = calls
         self._admission = admission
         self.unary: dict[str, Handler] = {}
@@ -52,7 +58,7 @@ class Entrance:
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         name = method.rpartition("/")[2]
-        parse, render = tolerant(handler.request_deserializer), _lenient(handler.response_serializer)
+        parse, render = tolerant(self._readers.get(method, handler.request_deserializer)), _lenient(handler.response_serializer)
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(self._stream(method, name, handler.stream_stream), parse, render)
         return grpc.unary_unary_rpc_method_handler(self._unary(method, name, handler.unary_unary), parse, render)

@@ -29,7 +29,7 @@ class Gatherer(Generic[T, U, R]):
     to do meanwhile, then it is no crowd, and waiting only makes answers late: for some time groups do not.
 
     Args:
-        prepare: looks at a request when it comes, whatever is under way; what it raises is the answer.
+        prepare: looks at requests when they come, whatever is under way: what they become, in order, or the error that is the answer.
         work: what is done with a group of prepared requests: one answer each, in order, errors as they are. It must end by itself, in
             bounded time.
         most: how much a group may hold; a single request may be more.
@@ -38,7 +38,7 @@ class Gatherer(Generic[T, U, R]):
 
     def __init__(
         self,
-        prepare: Callable[[T], U],
+        prepare: Callable[[Sequence[T]], Sequence[U | Exception]],
         work: Callable[[Sequence[U]], Awaitable[Sequence[R | Exception]]],
         most: int,
         size: Callable[[U], int] = lambda _: 1,
@@ -78,17 +78,20 @@ class Gatherer(Generic[T, U, R]):
             self._runner.cancel()
 
     def _receive(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
-        """Prepare all who came, one after the other: code that has just run costs less."""
+        """Prepare all who came, together."""
         if turns:
             loop.call_soon(self._receive, loop, turns - 1)
             return
-        new, self._new = self._new, []
-        for request, answer in new:
-            if not answer.done():
-                try:
-                    self._waiting.append((self._prepare(request), answer))
-                except Exception as error:
-                    answer.set_exception(error)
+        new, self._new = [one for one in self._new if not one[1].done()], []
+        try:
+            prepared = self._prepare([request for request, _ in new])
+        except Exception as error:
+            prepared = [error] * len(new)
+        for (_, answer), one in zip(new, prepared, strict=True):
+            if isinstance(one, Exception):
+                answer.set_exception(one)
+            else:
+                self._waiting.append((one, answer))
         if self._waiting and self._runner is None:
             self._start()
         if len(self._waiting) >= self._enough:

@@ -8,21 +8,95 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from policies.types import CandidateId, PolicyName
-from serving.service.commands import Reward, Score, Served
+from serving.service.commands import NOTHING, Reward, Score, Served
 from serving.service.errors import FieldViolation, InvalidRequest
+from serving.transport import together
 
 MAX_BATCH = 100
+_SERVICE = pb.DESCRIPTOR.services_by_name["BanditService"].full_name
 _BODY_HASH_BYTES = 16
 
 
+class Sent(NamedTuple):
+    """A ScoreRequest as it came.
+
+    Args:
+        body: its bytes.
+        head: what they are, as far as `together.HEAD` reads them.
+    """
+
+    body: bytes
+    head: Any
+
+    @property
+    def policy(self) -> str:
+        """Which it asks."""
+        return str(self.head.policy)
+
+
+def sent(body: bytes) -> Sent:
+    """A ScoreRequest that came as these bytes.
+
+    Raises:
+        DecodeError: they are none. What is nested may still be malformed.
+    """
+    return Sent(body, together.HEAD.FromString(body))
+
+
+READERS: Mapping[str, Callable[[bytes], Any]] = {f"/{_SERVICE}/Score": sent, f"/{_SERVICE}/BatchScore": together.BATCH.FromString}
+"""Full names of methods, and how their requests are read where generated code would read too much."""
+
+
+def scores(requests: Sequence[Sent]) -> list[Score | Exception]:
+    """Several Scores; DecodeError stands for one that is malformed."""
+    try:
+        found = together.maps_of([request.head for request in requests])
+    except DecodeError:
+        found = None
+    if found is None:
+        return list(map(_alone, requests))
+    return [_score(*both) for both in zip(requests, found, strict=True)]
+
+
+def _score(request: Sent, maps: together.Maps) -> Score:
+    body, head = request
+    return Score(
+        policy=PolicyName(head.policy),
+        ids=maps.ids,
+        arms=[""] * len(maps.ids),
+        own_entities=maps.own_entities,
+        own_features=[NOTHING] * len(maps.ids),
+        entities=maps.entities,
+        context=maps.context,
+        request_time=_seconds(head.request_time) if head.HasField("request_time") else None,
+        utc_offset_s=_length(head.utc_offset) if head.HasField("utc_offset") else 0.0,
+        request_id=head.request_id,
+        deferred=head.deferred,
+        explain=head.explain,
+        served=_served(head.served) if head.HasField("served") else None,
+        body_hash=_body_hash(pb.ScoreRequest.FromString(body)) if head.request_id else b"",
+        message=body,
+    )
+
+
+def _alone(request: Sent) -> Score | Exception:
+    try:
+        return score(pb.ScoreRequest.FromString(request.body))._replace(message=request.body)
+    except DecodeError as error:
+        return error
+
+
 def score(request: pb.ScoreRequest) -> Score:
-    """A Score."""
+    """A Score, read field by field: whatever is in it."""
     slate = list(request.candidates)
     # Maps are handed on as they are, to be read only: to copy them takes as long as all else that is done here.
     return Score(

@@ -21,6 +21,7 @@ from serving.transport.bandit_servicer import BanditServicer
 from serving.transport.calls import Calls, Ending, Limits, Observer
 from serving.transport.entrance import Entrance
 from serving.transport.guests import Guests
+from serving.transport.parse import READERS
 from serving.transport.policy_servicer import PolicyServicer
 from serving.transport.tls import server_credentials
 
@@ -80,7 +81,7 @@ class GrpcServer:
         self._tls = options.tls
         self._server = grpc.aio.server(options=_channel_options(options))
         admission = Admission(gate)
-        entrance: Any = Entrance(self._server, self._calls, admission)
+        entrance: Any = Entrance(self._server, self._calls, admission, READERS)
         self._health = _Health()
         self._stopping: asyncio.Task[None] | None = None
         bandit_pb2_grpc.add_BanditServiceServicer_to_server(BanditServicer(bandit, self._calls, admission), entrance)

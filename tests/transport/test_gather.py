@@ -34,15 +34,16 @@ class Work:
         self.groups: list[list[int]] = []
         self.given_up: list[list[int]] = []
         self.unprepared: set[int] = set()
+        self.breaks = False
         self.refused: set[int] = set()
         self._end: asyncio.Future[Exception | None] | None = None
         self._begun = asyncio.Event()
 
-    def prepare(self, number: int) -> int:
-        self.prepared.append(number)
-        if number in self.unprepared:
-            raise Refused(number)
-        return number
+    def prepare(self, numbers: Sequence[int]) -> list[int | Exception]:
+        self.prepared += numbers
+        if self.breaks:
+            raise Broken
+        return [Refused(number) if number in self.unprepared else number for number in numbers]
 
     async def __call__(self, group: Sequence[int]) -> list[str | Exception]:
         assert self._end is None, "two groups at once"
@@ -179,6 +180,14 @@ async def test_what_cannot_be_prepared_is_told_at_once_even_while_a_group_hangs(
     assert (type(refused), str(refused)) == (Refused, "2")
     here.work.end()
     assert await here.work.begun() == [3]
+
+
+async def test_when_preparing_breaks_all_who_came_together_hear_of_it_and_nobody_after(here: World) -> None:
+    here.work.breaks = True
+    here.ask(0, 1)
+    assert [type(answer) for answer in await here.answers(0, 1)] == [Broken, Broken]
+    here.work.breaks = False
+    assert await here.served(2) == [2]
 
 
 async def test_an_error_that_is_an_answer_is_its_asker_s_alone(here: World) -> None:
@@ -350,7 +359,7 @@ async def test_a_group_is_closed_once_it_holds_as_much_as_it_may() -> None:
         await first.wait()
         return [*group]
 
-    gatherer: Gatherer[int, int, int] = Gatherer(lambda size: size, work, 10, lambda size: size)
+    gatherer: Gatherer[int, int, int] = Gatherer(list, work, 10, lambda size: size)
     answers = [gatherer.put(size) for size in (1, 25, 4, 4, 4, 1)]
     await turns()
     first.set()
@@ -362,7 +371,7 @@ async def test_work_that_answers_too_few_fails_them_all_and_leaves_nobody_waitin
     async def forgetful(group: Sequence[int]) -> Sequence[int | Exception]:
         return [*group][:-1]
 
-    gatherer: Gatherer[int, int, int] = Gatherer(lambda number: number, forgetful, MOST)
+    gatherer: Gatherer[int, int, int] = Gatherer(list, forgetful, MOST)
     answers = await asyncio.gather(gatherer.ask(1), gatherer.ask(2), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["1 answers to 2 requests"] * 2
 
