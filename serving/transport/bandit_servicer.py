@@ -82,7 +82,7 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
         )
 
     async def ScoreStream(  # type: ignore[override]  # noqa: N802  # gRPC also takes handlers that write
-        self, requests: AsyncIterator[pb.ScoreStreamRequest], context: Context
+        self, requests: AsyncIterator[parse.Streamed | DecodeError], context: Context
     ) -> None:
         """Score requests as they come, until their sender is done or the server drains."""
         replies = Replies(context.write, STREAM_WIDTH)
@@ -107,10 +107,11 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
             raise malformed
         self._calls.check_draining()
 
-    def _score_one(self, item: pb.ScoreStreamRequest, replies: Replies, context: Context) -> None:
+    def _score_one(self, item: parse.Streamed, replies: Replies, context: Context) -> None:
         """Begin with one request of a stream, and put its reply among the others once it is known."""
         remaining_s = context.time_remaining()
-        request, sequence, allotted_s = parse.sent(item.request.SerializeToString()), item.sequence, self._calls.allotted_s(None)
+        sequence, request = item
+        allotted_s = self._calls.allotted_s(None)
 
         def score() -> asyncio.Future[bytes]:
             # As if it were a call of its own: whoever may no longer call, or too often, hears of it on an open stream too.

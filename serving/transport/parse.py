@@ -52,7 +52,28 @@ def sent(body: bytes) -> Sent:
     return Sent(body, together.HEAD.FromString(body))
 
 
-READERS: Mapping[str, Callable[[bytes], Any]] = {f"/{_SERVICE}/Score": sent, f"/{_SERVICE}/BatchScore": together.BATCH.FromString}
+class Streamed(NamedTuple):
+    """A ScoreStreamRequest."""
+
+    sequence: int
+    request: Sent
+
+
+def streamed(body: bytes) -> Streamed:
+    """A ScoreStreamRequest that came as these bytes.
+
+    Raises:
+        DecodeError: as `sent`.
+    """
+    item = together.STREAMED.FromString(body)
+    return Streamed(item.sequence[-1] if item.sequence else 0, sent(b"".join(item.request)))
+
+
+READERS: Mapping[str, Callable[[bytes], Any]] = {
+    f"/{_SERVICE}/Score": sent,
+    f"/{_SERVICE}/BatchScore": together.BATCH.FromString,
+    f"/{_SERVICE}/ScoreStream": streamed,
+}
 """Full names of methods, and how their requests are read where generated code would read too much."""
 
 

@@ -24,6 +24,8 @@ HEAD = shallow(pb.ScoreRequest.DESCRIPTOR)
 """A ScoreRequest down to its candidates and the entries of its maps, which are bytes."""
 BATCH = shallow(pb.BatchScoreRequest.DESCRIPTOR)
 """A BatchScoreRequest down to its requests, which are bytes."""
+STREAMED = columns(pb.ScoreStreamRequest.DESCRIPTOR)
+"""A ScoreStreamRequest whose request is bytes: in pieces, if it is written in several."""
 _CANDIDATES = columns(pb.Candidate.DESCRIPTOR)
 _TEXTS, _NUMBERS = columns(_ENTRIES["EntitiesEntry"]), columns(_ENTRIES["ContextEntry"])
 

@@ -51,6 +51,11 @@ def alone(body: bytes) -> Score:
     return parse.score(pb.ScoreRequest.FromString(body))._replace(message=body)
 
 
+def written(message: pb.ScoreStreamRequest) -> bytes:
+    """All that is in it, the entries of its maps in order."""
+    return message.SerializeToString(deterministic=True)
+
+
 def same(one: Score | Exception, other: Score | Exception) -> bool:
     """Their texts show all that is in them, NaN too; maps are told by what they hold."""
     return repr(plain(one)) == repr(plain(other))
@@ -182,3 +187,17 @@ def test_a_malformed_request_hides_no_other() -> None:
     assert isinstance(found[1], DecodeError)
     assert same(found[0], alone(good))
     assert same(found[2], alone(good))
+
+
+@given(st.integers(0, 2**64 - 1), REQUESTS)
+def test_a_request_of_a_stream_is_the_same_request_in_one_piece_or_in_two(sequence: int, request: pb.ScoreRequest) -> None:
+    item = pb.ScoreStreamRequest(sequence=sequence, request=request)
+    more = pb.ScoreStreamRequest(sequence=sequence, request=pb.ScoreRequest(policy="q", explain=True))
+    for body in (item.SerializeToString(), item.SerializeToString() + more.SerializeToString()):
+        found = parse.streamed(body)
+        read = pb.ScoreStreamRequest(sequence=found.sequence, request=pb.ScoreRequest.FromString(found.request.body))
+        assert written(read) == written(pb.ScoreStreamRequest.FromString(body))
+
+
+def test_an_item_of_a_stream_without_anything_is_number_0_and_asks_nothing() -> None:
+    assert parse.streamed(b"") == parse.Streamed(0, parse.sent(b""))
