@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 
+from google.protobuf.message import DecodeError
+
 from events.bus import Message
 from events.outbox import Entry
 from events.translate import messages_of
@@ -43,7 +45,7 @@ class EntryReader:
             if policy is None:
                 raise ValueError(f"no policy has the namespace {logged.namespace}")
             return messages_of(logged, policy, entry.shard, entry.id)
-        except (ValueError, KeyError, struct.error) as error:  # never what a script of this version wrote
+        except (ValueError, KeyError, struct.error, DecodeError) as error:  # never what a script of this version wrote
             self._report("an entry of the outbox cannot be read", shard=entry.shard, entry=entry.id, error=repr(error))
             return []
 

@@ -37,5 +37,3 @@ class Columns(Sequence[Mapping[str, T]], Generic[T]):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]  # as a list has none

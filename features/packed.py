@@ -86,10 +86,12 @@ def _head(size: int, short: int, shortest_long: int, longer: dict[int, int]) -> 
 def _cuts(row: bytes) -> Cuts:
     cuts: list[tuple[int, int] | None] = []
     try:
-        if (width := _MORE.get(row[0])) is None:
+        if (width := _MORE.get(row[0])) is not None:
+            count, at = int.from_bytes(row[1 : 1 + width], "big"), 1 + width
+        elif _FEW <= row[0] < _SHORT:
             count, at = row[0] - _FEW, 1
         else:
-            count, at = int.from_bytes(row[1 : 1 + width], "big"), 1 + width
+            raise DecodeError(f"not a packed row: {row[:40]!r}")
         for _ in range(count):
             tag = row[at]
             start = at + 1
@@ -107,6 +109,6 @@ def _cuts(row: bytes) -> Cuts:
             cuts.append((start, at))
     except IndexError:
         raise DecodeError(f"cut off: {row[:40]!r}") from None
-    if at != len(row) or not count >= 0:
+    if at != len(row):
         raise DecodeError(f"not a packed row: {row[:40]!r}")
     return cuts

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.plan import Plan
-from features.rows import Rows
+from features.rows import Rows, rows_of
 from features.transforms import TRANSFORMS
 from policies.remember import remembered
 from policies.types import Floats, Ints
@@ -88,7 +88,7 @@ def program_of(plan: Plan) -> Program:
         fields=tuple((view.timestamp_field, *(c.field for c in view.columns)) for view in plan.views),
         text_keys=tuple(v.join_keys[0].name if [k.dtype for k in v.join_keys] == ["string"] else None for v in plan.views),
         texts=texts,
-        rows=tuple(Rows(len(view.columns), of) for view, of in zip(plan.views, texts, strict=True)),
+        rows=tuple(rows_of(len(view.columns), of) for view, of in zip(plan.views, texts, strict=True)),
         copied=tuple(copied),
         computed=tuple(computed),
         dependents=tuple(dependents),

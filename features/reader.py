@@ -21,7 +21,6 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from features import packed
 from features.columns import Columns
 from features.keys import BadEntityError, key_of, keys_of
 from features.plan import Plan, View
@@ -218,7 +217,7 @@ def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, program:
         uses += [before + use for use in used] if before else used
         rows += slate.rows[first:end]
         rows_of.append(end - first)
-    table = program.rows[v].decoded(rows)
+    table, texts = program.rows[v].decoded(rows)
     moments, numbers = table[:, 0], table[:, 1:].T
     now = np.rint(times * 1e6)
     age = (now if len(slates) == 1 else now.repeat(rows_of)) - moments
@@ -229,11 +228,9 @@ def _stored(view: View, slates: Sequence[Slate], v: int, times: Floats, program:
         if np.count_nonzero(over):
             known, late = known & ~over, over
     strings: dict[int, Sequence[str | None]] = {}
-    if texts := program.texts[v]:
-        _, *values = packed.columns(rows)
-        for c in texts:
-            held = [decode_string(raw) if good else None for raw, good in zip(values[c], known.tolist(), strict=True)]
-            strings[c] = [held[use] for use in uses]
+    for c, values in zip(program.texts[v], texts, strict=True):
+        held = [decode_string(raw) if good else None for raw, good in zip(values, known.tolist(), strict=True)]
+        strings[c] = [held[use] for use in uses]
     if np.count_nonzero(known) < len(rows):
         numbers[:, ~known] = math.nan
     if len(uses) == len(rows) and uses == list(range(len(rows))):

@@ -113,7 +113,10 @@ class RedisDecisionStore:
         for query, answer in zip(queries, answers, strict=False):
             rows = [next(found) for _ in query.rows] if self._on_cluster else ()
             wrong = [a for a in (answer, *rows) if isinstance(a, Exception)]
-            snapshots.append(refusal(wrong[0]) if wrong else _snapshot(query, answer[:5], list(map(pack, rows)) or answer[5:]))
+            if wrong:
+                snapshots.append(refusal(wrong[0]))
+            else:
+                snapshots.append(_snapshot(query, answer[:5], list(map(pack, rows)) if self._on_cluster else answer[5:]))
         return snapshots
 
     async def decide(self, drafts: Sequence[Draft]) -> list[Recorded | Exception]:

@@ -117,6 +117,8 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
             # As if it were a call of its own: whoever may no longer call, or too often, hears of it on an open stream too.
             answer: asyncio.Future[bytes]
             try:
+                if isinstance(request, DecodeError):
+                    raise request
                 answer = asyncio.ensure_future(self._admission.begin(SCORE_STREAM, context, request, partial(self._scores.put, request)))
             except Exception as error:
                 answer = _failed(error)
@@ -131,7 +133,7 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
                 self._scores.left()
 
         within_s = allotted_s if remaining_s is None else min(allotted_s, remaining_s)
-        self._calls.follow("ScoreStream", request.policy, within_s, score, reply)
+        self._calls.follow("ScoreStream", getattr(request, "policy", ""), within_s, score, reply)
 
     def _prepare(self, requests: Sequence[parse.Sent]) -> list[Asked | Exception]:
         return [asked if isinstance(asked, Exception) else self._prepared(asked) for asked in parse.scores(requests)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import grpc
@@ -17,7 +16,6 @@ from serving.transport.status import abort
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-NO_READERS: Mapping[str, Callable[[bytes], Any]] = MappingProxyType({})
 
 
 class Entrance:
@@ -35,9 +33,7 @@ class Entrance:
         unary: full name of each method that is unary both ways → its wrapped handler, registered with the server by its name.
     """
 
-    def __init__(
-        self, server: grpc.aio.Server, calls: Calls, admission: Admission, readers: Mapping[str, Callable[[bytes], Any]] = NO_READERS
-    ) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: Calls, admission: Admission, readers: Mapping[str, Callable[[bytes], Any]]) -> None:
         self._server = server
         self._readers = readers
         self._calls = calls

@@ -85,6 +85,8 @@ class Gatherer(Generic[T, U, R]):
         new, self._new = [one for one in self._new if not one[1].done()], []
         try:
             prepared = self._prepare([request for request, _ in new])
+            if len(prepared) != len(new):
+                raise RuntimeError(f"{len(prepared)} of {len(new)} requests prepared")
         except Exception as error:
             prepared = [error] * len(new)
         for (_, answer), one in zip(new, prepared, strict=True):

@@ -19,6 +19,7 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 from policies.types import CandidateId, PolicyName
 from serving.service.commands import NOTHING, Reward, Score, Served
 from serving.service.errors import FieldViolation, InvalidRequest
+from serving.service.validate import MAX_CANDIDATES
 from serving.transport import together
 
 MAX_BATCH = 100
@@ -53,20 +54,23 @@ def sent(body: bytes) -> Sent:
 
 
 class Streamed(NamedTuple):
-    """A ScoreStreamRequest."""
+    """A ScoreStreamRequest, and why its request is none."""
 
     sequence: int
-    request: Sent
+    request: Sent | DecodeError
 
 
 def streamed(body: bytes) -> Streamed:
     """A ScoreStreamRequest that came as these bytes.
 
     Raises:
-        DecodeError: as `sent`.
+        DecodeError: they are none.
     """
     item = together.STREAMED.FromString(body)
-    return Streamed(item.sequence[-1] if item.sequence else 0, sent(b"".join(item.request)))
+    try:
+        return Streamed(item.sequence, sent(b"".join(item.request)))
+    except DecodeError as error:
+        return Streamed(item.sequence, error)
 
 
 READERS: Mapping[str, Callable[[bytes], Any]] = {
@@ -79,17 +83,25 @@ READERS: Mapping[str, Callable[[bytes], Any]] = {
 
 def scores(requests: Sequence[Sent]) -> list[Score | Exception]:
     """Several Scores; DecodeError stands for one that is malformed."""
-    try:
-        found = together.maps_of([request.head for request in requests])
-    except DecodeError:
-        found = None
-    if found is None:
-        return list(map(_alone, requests))
-    return [_score(*both) for both in zip(requests, found, strict=True)]
+    return [_score(*both) for both in zip(requests, together.maps_of([request.head for request in requests]), strict=True)]
 
 
-def _score(request: Sent, maps: together.Maps) -> Score:
+def _score(request: Sent, maps: together.Maps | None) -> Score | Exception:
     body, head = request
+    if len(head.candidates) > MAX_CANDIDATES:
+        return Score(PolicyName(head.policy), ids=head.candidates)  # they are counted, and nothing is looked at
+    try:
+        return score(pb.ScoreRequest.FromString(body))._replace(message=body) if maps is None else _read(body, head, maps)
+    except DecodeError as error:
+        return error
+
+
+def _read(body: bytes, head: Any, maps: together.Maps) -> Score:
+    """A Score whose maps are read already.
+
+    Raises:
+        DecodeError: something else that is nested is malformed.
+    """
     return Score(
         policy=PolicyName(head.policy),
         ids=maps.ids,
@@ -98,26 +110,19 @@ def _score(request: Sent, maps: together.Maps) -> Score:
         own_features=[NOTHING] * len(maps.ids),
         entities=maps.entities,
         context=maps.context,
-        request_time=_seconds(head.request_time) if head.HasField("request_time") else None,
-        utc_offset_s=_length(head.utc_offset) if head.HasField("utc_offset") else 0.0,
+        request_time=_seconds(Timestamp.FromString(b"".join(head.request_time))) if head.request_time else None,
+        utc_offset_s=_length(Duration.FromString(b"".join(head.utc_offset))) if head.utc_offset else 0.0,
         request_id=head.request_id,
         deferred=head.deferred,
         explain=head.explain,
-        served=_served(head.served) if head.HasField("served") else None,
+        served=_served(pb.Served.FromString(b"".join(head.served))) if head.served else None,
         body_hash=_body_hash(pb.ScoreRequest.FromString(body)) if head.request_id else b"",
         message=body,
     )
 
 
-def _alone(request: Sent) -> Score | Exception:
-    try:
-        return score(pb.ScoreRequest.FromString(request.body))._replace(message=request.body)
-    except DecodeError as error:
-        return error
-
-
 def score(request: pb.ScoreRequest) -> Score:
-    """A Score, read field by field: whatever is in it."""
+    """A Score, whatever is in it."""
     slate = list(request.candidates)
     # Maps are handed on as they are, to be read only: to copy them takes as long as all else that is done here.
     return Score(

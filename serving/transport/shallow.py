@@ -17,14 +17,18 @@ _Field = descriptor_pb2.FieldDescriptorProto
 
 
 def shallow(message: Descriptor) -> Any:
-    """The class of messages that read the same bytes, but in which repeated messages, and entries of maps, are bytes."""
+    """The class of messages that read the same bytes, but in which all messages, and entries of maps, are bytes.
+
+    A field that holds one message holds a list, empty where there is none: its pieces, if it was written in several. Laid end to end
+    they are the message. Of other fields, which hold one value or several, must be none in a oneof or ``optional``.
+    """
     return _read_as(message, "shallow", columns=False)
 
 
 def columns(message: Descriptor) -> Any:
     """The same, for several messages laid end to end: each field holds the values of all of them, in order.
 
-    Which value belongs to which message is lost, where they are not known to have one each.
+    Which value belongs to which message is lost, and where one of them is malformed, what are values may be none.
     """
     return _read_as(message, "columns", columns=True)
 
@@ -32,21 +36,18 @@ def columns(message: Descriptor) -> Any:
 def _read_as(message: Descriptor, how: str, *, columns: bool) -> Any:
     original = descriptor_pb2.DescriptorProto()
     message.CopyToProto(original)
-    read = descriptor_pb2.DescriptorProto(name="Message")
+    read = descriptor_pb2.DescriptorProto(name=message.name)
     for field in original.field:
-        own = read.field.add(name=field.name, number=field.number, label=field.label, type=field.type)
-        if field.type == _Field.TYPE_MESSAGE:
-            if columns or field.label == _Field.LABEL_REPEATED:
-                own.type = _Field.TYPE_BYTES
-            else:
-                own.type_name = field.type_name
-        if columns:
-            own.label = _Field.LABEL_REPEATED
-    package = f"{message.full_name}.{how}"
-    known = [message.file, *message.file.dependencies]
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"{package}.proto", package=package, syntax="proto3", dependency=[each.name for each in known], message_type=[read]
-    )
-    pool = descriptor_pool.Default()
+        assert not field.HasField("oneof_index")  # noqa: S101  of a contract that is compiled in
+        nested = field.type == _Field.TYPE_MESSAGE
+        read.field.add(
+            name=field.name,
+            number=field.number,
+            label=_Field.LABEL_REPEATED if nested or columns else field.label,
+            type=_Field.TYPE_BYTES if nested else field.type,
+        )
+    package = f"{how}.{message.full_name.lower()}"
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3", message_type=[read])
+    pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Message"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{message.name}"))

@@ -1,17 +1,18 @@
 """Scores read together: the candidates of all of them in columns, which takes half of what each by itself does, or less.
 
-Only where all are as most are: each candidate with an id and at most one entity, all of a request's with the same. What is read then is
-what the protobuf library reads. Of messages laid end to end it is known whose the values are when each message begins with the first
-field and is just as long as its share of the values: as the lengths of all add up to those of all values, nothing else is in any of them.
+Only such requests as are like most: each candidate with an id and at most one entity, all of a request's with the same; texts of fewer
+than 128 bytes. What was found is written again, message by message, as encoders write it. Where that is what came, what was found is what
+the protobuf library finds; where it is not, nothing that was found is of any use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from struct import Struct
 from typing import Any, NamedTuple
 
+from google.protobuf.message import DecodeError
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from features.columns import Columns
@@ -24,19 +25,21 @@ HEAD = shallow(pb.ScoreRequest.DESCRIPTOR)
 """A ScoreRequest down to its candidates and the entries of its maps, which are bytes."""
 BATCH = shallow(pb.BatchScoreRequest.DESCRIPTOR)
 """A BatchScoreRequest down to its requests, which are bytes."""
-STREAMED = columns(pb.ScoreStreamRequest.DESCRIPTOR)
-"""A ScoreStreamRequest whose request is bytes: in pieces, if it is written in several."""
+STREAMED = shallow(pb.ScoreStreamRequest.DESCRIPTOR)
+"""A ScoreStreamRequest whose request is bytes."""
 _CANDIDATES = columns(pb.Candidate.DESCRIPTOR)
 _TEXTS, _NUMBERS = columns(_ENTRIES["EntitiesEntry"]), columns(_ENTRIES["ContextEntry"])
 
-_FIRST = b"\x0a"
-"""The tag of a text that is a message's first field: a candidate's id, an entry's key."""
-_BEFORE = 2
-"""Bytes of a tag and of a length below 128."""
-_NUMBER = 9
-"""Bytes of a tag and a double."""
+_number = Struct("<d").pack
 
-_first = itemgetter(slice(len(_FIRST)))
+
+def _before(number: int) -> list[bytes]:
+    """What stands before a text or a message in that field, by its length in bytes: its tag, and the length in one byte."""
+    return [bytes((number << 3 | 2, length)) for length in range(128)]
+
+
+_ID, _ENTITIES = _before(1), _before(3)
+_KEY, _TEXT, _NUMBER = _before(1), _before(2), b"\x11"
 
 
 class Maps(NamedTuple):
@@ -48,24 +51,43 @@ class Maps(NamedTuple):
     context: Mapping[str, float]
 
 
-class _Irregular(Exception):
-    """Some message is not as most are."""
+class _Unlike(Exception):
+    """Some message is not like most."""
 
 
-def maps_of(heads: Sequence[Any]) -> list[Maps] | None:
-    """What is nested in each of some requests, given their `HEAD`; None when some are not as most are.
+def maps_of(heads: Sequence[Any]) -> list[Maps | None]:
+    """What is nested in each of some requests, given their `HEAD`; None for one that must be read by itself."""
+    found: list[Maps | None] = [None] * len(heads)
+    places = [place for place, head in enumerate(heads) if _seems_like_most(head)]
+    try:
+        for place, maps in zip(places, _read([heads[place] for place in places]), strict=True):
+            found[place] = maps
+    except (_Unlike, DecodeError):
+        pass
+    return found
+
+
+def _seems_like_most(head: Any) -> bool:
+    """Whether it is worth trying: by its sizes, and by its first candidate."""
+    candidates = head.candidates
+    if len(candidates) > MAX_CANDIDATES or len(head.entities) > MAX_ENTRIES or len(head.context) > MAX_ENTRIES:
+        return False
+    if not candidates:
+        return True
+    first = candidates[0]
+    end = first[1] + 2 if len(first) > 1 else 1
+    return end == len(first) or first[end : end + 1] == _ENTITIES[0][:1]
+
+
+def _read(heads: Sequence[Any]) -> list[Maps]:
+    """All of them.
 
     Raises:
-        google.protobuf.message.DecodeError: some message is malformed.
+        _Unlike, DecodeError: one of them at least must be read by itself.
     """
-    if any(len(h.candidates) > MAX_CANDIDATES or len(h.entities) > MAX_ENTRIES or len(h.context) > MAX_ENTRIES for h in heads):
-        return None
-    try:
-        slates = _slates([list(head.candidates) for head in heads])
-        entities = _maps(_TEXTS, [head.entities for head in heads])
-        context = _maps(_NUMBERS, [head.context for head in heads])
-    except _Irregular:
-        return None
+    slates = _slates([list(head.candidates) for head in heads])
+    entities = _maps(_TEXTS, [head.entities for head in heads])
+    context = _maps(_NUMBERS, [head.context for head in heads])
     return [Maps(*slate, *maps) for slate, *maps in zip(slates, entities, context, strict=True)]
 
 
@@ -73,10 +95,8 @@ def _slates(slates: Sequence[Sequence[bytes]]) -> list[tuple[list[str], Sequence
     """Each slate's ids and own entities."""
     messages = list(chain.from_iterable(slates))
     found = _CANDIDATES.FromString(b"".join(messages))
-    if found.arm or found.features:
-        raise _Irregular
     ids, entries = _one_each(found.id, messages), _one_each(found.entities, messages) if found.entities else []
-    _check(messages, ids, [_BEFORE + len(entry) for entry in entries] or [0] * len(messages))
+    _check(messages, *_written(_ID, map(str.encode, ids)), *(_written(_ENTITIES, entries) if entries else ()))
     names, values = _columns(_TEXTS, entries)
     alike = names.count(names[0]) == len(names) if names else True
     read: list[tuple[list[str], Sequence[Mapping[str, str]]]] = []
@@ -84,7 +104,7 @@ def _slates(slates: Sequence[Sequence[bytes]]) -> list[tuple[list[str], Sequence
     for slate in slates:
         end = start + len(slate)
         if not alike and len(set(names[start:end])) > 1:
-            raise _Irregular
+            raise _Unlike
         own = Columns({names[start]: values[start:end]}) if entries and slate else [NOTHING] * len(slate)
         read.append((ids[start:end], own))
         start = end
@@ -108,28 +128,28 @@ def _columns(kind: Any, entries: Sequence[bytes]) -> tuple[list[str], list[Any]]
         return [], []
     found = kind.FromString(b"".join(entries))
     names, values = _one_each(found.key, entries), _one_each(found.value, entries)
-    _check(entries, names, [_NUMBER] * len(values) if kind is _NUMBERS else [_BEFORE + len(value) for value in values])
+    written = (repeat(_NUMBER), map(_number, values)) if kind is _NUMBERS else _written(_TEXT, map(str.encode, values))
+    _check(entries, *_written(_KEY, map(str.encode, names)), *written)
     return names, values
 
 
 def _one_each(values: Sequence[Any], messages: Sequence[bytes]) -> list[Any]:
     """Of a field, as many values as there are messages: others are not looked at, there may be millions of them."""
     if len(values) != len(messages):
-        raise _Irregular
+        raise _Unlike
     return list(values)
 
 
-def _check(messages: Sequence[bytes], firsts: Sequence[str], rest: Sequence[int]) -> None:
-    """See that each message holds one text, first, and beside it a value that takes so many bytes, and nothing else.
+def _written(before: Sequence[bytes], values: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """A field of each message: what stands before its value, and the value."""
+    values = list(values)
+    try:
+        return [before[len(value)] for value in values], values
+    except IndexError:
+        raise _Unlike from None
 
-    Args:
-        messages: (n,) laid end to end.
-        firsts, rest: the n texts there are in all of them, and the bytes that each of the n values takes.
 
-    A text that is not all ASCII takes more bytes than it has characters, and so is not as most are.
-    """
-    if not (
-        set(map(_first, messages)) <= {_FIRST}
-        and list(map(len, messages)) == [_BEFORE + len(first) + more for first, more in zip(firsts, rest, strict=True)]
-    ):
-        raise _Irregular
+def _check(messages: Sequence[bytes], *parts: Iterable[bytes]) -> None:
+    """See that each message is its parts, one after the other, and so holds them and nothing else."""
+    if messages != list(map(b"".join, zip(*parts, strict=False))):
+        raise _Unlike

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.packed import Values, columns, pack
-from features.rows import MANY, MOST_BYTES, Rows
+from features.rows import MANY, MOST_BYTES, Rows, rows_of
 from features.values import decode_micros, decode_number
 from features.wire import DecodeError
 
@@ -54,7 +54,9 @@ def test_rows_of_one_length_that_are_cut_otherwise_are(rows: list[Values]) -> No
     assert [list(column) for column in columns(list(map(pack, rows)))] == [list(column) for column in zip(*rows, strict=True)]
 
 
-@pytest.mark.parametrize("row", [b"", b"\x92\xa1a", b"\x91\xa2a", b"\x91\xa1ab", b"\x91\x01", b"\x80", b"\xdc\x00", b"\x91\xd9"])
+@pytest.mark.parametrize(
+    "row", [b"", b"\x92\xa1a", b"\x91\xa2a", b"\x91\xa1ab", b"\x91\x01", b"\x80", b"\xdc\x00", b"\x91\xd9", b"\xa0" + b"\xa0" * 16]
+)
 def test_bytes_that_are_no_packed_row_are_refused(row: bytes) -> None:
     with pytest.raises(DecodeError, match=r"cut off|not a packed row"):
         columns([row])
@@ -75,17 +77,23 @@ def test_rows_are_the_numbers_of_their_values_however_often_they_come(values: li
     view = Rows(2, ())
     for rows in (packed[:1], packed, packed[::-1], packed):
         order = expected[::-1] if rows == packed[::-1] else expected
-        np.testing.assert_array_equal(view.decoded(rows), order[: len(rows)])
+        np.testing.assert_array_equal(view.decoded(rows)[0], order[: len(rows)])
 
 
-def test_strings_are_no_numbers_and_are_not_looked_at() -> None:
-    assert np.isnan(Rows(2, (0,)).decoded([pack([STAMP, b"\xff", TWO])])[0]).tolist() == [False, True, False]
+@pytest.mark.parametrize("count", [1, MANY])
+def test_strings_are_no_numbers_and_come_as_they_are_stored(count: int) -> None:
+    rows = [pack([STAMP, b"%d" % k, TWO, None if k else b"\xff"]) for k in range(count)]
+    view = Rows(3, (0, 2))
+    for _ in range(2):
+        numbers, texts = view.decoded(rows)
+        assert np.isnan(numbers).tolist() == [[False, True, False, True]] * count
+        assert [list(column) for column in texts] == [[b"%d" % k for k in range(count)], [b"\xff", *[None] * (count - 1)]]
 
 
 def test_what_is_decoded_belongs_to_whoever_asked() -> None:
     view, row = Rows(1, ()), pack([STAMP, TWO])
-    view.decoded([row])[:] = math.nan
-    assert view.decoded([row]).tolist() == [[100e6, 2.0]]
+    view.decoded([row])[0][:] = math.nan
+    assert view.decoded([row])[0].tolist() == [[100e6, 2.0]]
 
 
 def test_a_row_that_cannot_be_decoded_is_refused_each_time_and_hides_no_other() -> None:
@@ -93,14 +101,25 @@ def test_a_row_that_cannot_be_decoded_is_refused_each_time_and_hides_no_other() 
     for _ in range(2):
         with pytest.raises(DecodeError):
             view.decoded([good, bad])
-    assert view.decoded([good]).tolist() == [[100e6, 2.0]]
+    assert view.decoded([good])[0].tolist() == [[100e6, 2.0]]
+
+
+@pytest.mark.parametrize("count", [1, MANY])
+def test_a_row_of_another_view_is_refused(count: int) -> None:
+    with pytest.raises(DecodeError, match="rows of 2 values, where their view has 3"):
+        Rows(2, ()).decoded([pack([STAMP, b"\x20" + bytes([k])]) for k in range(count)])
 
 
 def test_no_more_is_remembered_than_there_is_room_for() -> None:
     view = Rows(1, (0,))
     for number in range(40):
-        large = pack([STAMP, b"%d" % number + b"x" * (MOST_BYTES // 16)])
-        assert view.decoded([large, pack([STAMP, b"y"])])[:, 0].tolist() == [100e6, 100e6]
-        assert sum(map(len, view._known)) <= view._bytes <= MOST_BYTES
+        large = pack([STAMP, b"%d" % number + b"x" * (MOST_BYTES // 32)])
+        assert view.decoded([large, pack([STAMP, b"y"])])[0][:, 0].tolist() == [100e6, 100e6]
+        assert 2 * sum(map(len, view._known)) < view._bytes <= MOST_BYTES
     view.decoded([pack([STAMP, b"x" * MOST_BYTES])])
-    assert sum(map(len, view._known)) <= view._bytes <= MOST_BYTES
+    assert 2 * sum(map(len, view._known)) < view._bytes <= MOST_BYTES
+
+
+def test_views_and_plans_of_one_shape_remember_together() -> None:
+    assert rows_of(3, (1,)) is rows_of(3, (1,))
+    assert rows_of(3, (1,)) is not rows_of(3, (2,))

@@ -47,8 +47,11 @@ def read(*bodies: bytes) -> list[Score | Exception]:
     return parse.scores(list(map(parse.sent, bodies)))
 
 
-def alone(body: bytes) -> Score:
-    return parse.score(pb.ScoreRequest.FromString(body))._replace(message=body)
+def alone(body: bytes) -> Score | Exception:
+    try:
+        return parse.score(pb.ScoreRequest.FromString(body))._replace(message=body)
+    except DecodeError as error:
+        return error
 
 
 def written(message: pb.ScoreStreamRequest) -> bytes:
@@ -99,11 +102,7 @@ def test_candidates_are_what_they_are_however_they_are_written(candidates: list[
     written = [b"".join(fields) for fields in candidates]
     body = b"\n\x01p" + b"".join(b"\x22" + bytes([len(one)]) + one for one in written)
     (found,) = read(body)
-    try:
-        expected: Score | Exception = alone(body)
-    except DecodeError as error:
-        expected = error
-    assert same(found, expected)
+    assert same(found, alone(body))
 
 
 ENTRIES = [
@@ -127,17 +126,19 @@ def usual(**fields: Any) -> pb.ScoreRequest:
     return pb.ScoreRequest(policy="p", entities={"user_id": "u"}, context={"rain": 1.0}, candidates=candidates, **fields)
 
 
-def maps_of(*requests: pb.ScoreRequest) -> list[together.Maps] | None:
+def maps_of(*requests: pb.ScoreRequest) -> list[together.Maps | None]:
     return together.maps_of([parse.sent(request.SerializeToString()).head for request in requests])
 
 
 def test_what_most_send_is_read_in_columns() -> None:
-    found = maps_of(usual(), pb.ScoreRequest(), usual(explain=True))
-    assert found is not None
-    assert [maps.ids for maps in found] == [["a", "b"], [], ["a", "b"]]
-    assert isinstance(found[2].own_entities, Columns)
-    assert found[2].own_entities.of == {"task_id": ["t", "u"]}
-    assert (found[2].entities, found[2].context) == ({"user_id": "u"}, {"rain": 1.0})
+    first, empty, last = maps_of(usual(), pb.ScoreRequest(), usual(explain=True))
+    assert first is not None
+    assert empty is not None
+    assert last is not None
+    assert [maps.ids for maps in (first, empty, last)] == [["a", "b"], [], ["a", "b"]]
+    assert isinstance(last.own_entities, Columns)
+    assert last.own_entities.of == {"task_id": ["t", "u"]}
+    assert (last.entities, last.context) == ({"user_id": "u"}, {"rain": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -148,27 +149,72 @@ def test_what_most_send_is_read_in_columns() -> None:
         lambda request: request.candidates.add(id="c"),
         lambda request: request.candidates.add(id="c", entities={"user_id": "v"}),
         lambda request: request.candidates.add(id="c", entities={"task_id": "v", "user_id": "v"}),
-        lambda request: request.candidates.add(id="é", entities={"task_id": "v"}),
+        lambda request: request.candidates.add(id="é" * 64, entities={"task_id": "v"}),
         lambda request: request.candidates.add(id="x" * 128, entities={"task_id": "v"}),
         lambda request: request.candidates.add(entities={"task_id": "v"}),
-        lambda request: request.candidates.extend([pb.Candidate()] * MAX_CANDIDATES),
         lambda request: request.entities.update({str(k): "v" for k in range(MAX_ENTRIES)}),
         lambda request: request.context.update({str(k): 0.0 for k in range(MAX_ENTRIES)}),
     ],
 )
-def test_where_one_is_not_as_most_are_each_is_read_by_itself(spoil: Callable[[pb.ScoreRequest], object]) -> None:
+def test_a_request_that_is_not_like_most_is_read_by_itself(spoil: Callable[[pb.ScoreRequest], object]) -> None:
     request = usual()
     spoil(request)
-    assert maps_of(usual(), request) is None
+    assert maps_of(usual(), request)[1] is None
     bodies = [usual().SerializeToString(), request.SerializeToString()]
     assert all(same(found, alone(body)) for found, body in zip(read(*bodies), bodies, strict=True))
 
 
-def test_slates_may_have_entities_of_different_names() -> None:
-    other = pb.ScoreRequest(candidates=[pb.Candidate(id="a", entities={"item_id": "i"})])
+def test_whoever_is_seen_to_be_unlike_at_once_keeps_no_others_from_being_read_together() -> None:
+    odd = pb.ScoreRequest(candidates=[pb.Candidate(id="c", arm="a")])
+    found = maps_of(odd, usual(), odd)
+    assert [maps is None for maps in found] == [True, False, True]
+
+
+def test_candidates_that_are_too_many_are_counted_and_not_read() -> None:
+    (found,) = read(b"\n\x01p" + b"\x22\x01\n" * (MAX_CANDIDATES + 1))
+    assert isinstance(found, Score)
+    assert (found.policy, len(found.ids), len(found.arms)) == ("p", MAX_CANDIDATES + 1, 0)
+
+
+def test_slates_may_have_entities_of_different_names_and_in_any_script() -> None:
+    other = pb.ScoreRequest(candidates=[pb.Candidate(id="é", entities={"item_id": "ñ"})])
     found = maps_of(usual(), other)
-    assert found is not None
-    assert [list(maps.own_entities) for maps in found] == [[{"task_id": "t"}, {"task_id": "u"}], [{"item_id": "i"}]]
+    assert [maps and list(maps.own_entities) for maps in found] == [[{"task_id": "t"}, {"task_id": "u"}], [{"item_id": "ñ"}]]
+
+
+@settings(max_examples=500)
+@given(st.data())
+def test_messages_that_make_sense_only_when_laid_end_to_end_are_malformed(data: st.DataObject) -> None:
+    """Candidates, or entries of the maps of two requests, cut where no message ends."""
+    whole = b"".join(part for _ in range(3) for part in (b"\n\x03abc", data.draw(st.sampled_from(PARTS), label="part")))
+    number = data.draw(st.sampled_from([0x12, 0x1A, 0x22]), label="field")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), min_size=1, max_size=4), label="cuts"))
+    pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    of_first = data.draw(st.integers(0, len(pieces)), label="of the first request")
+    bodies = [
+        b"\n\x01p" + b"".join(bytes([number, len(piece)]) + piece for piece in some) for some in (pieces[:of_first], pieces[of_first:])
+    ]
+    for found, body in zip(read(*bodies), bodies, strict=True):
+        assert same(found, alone(body))
+
+
+def field(tag: int, value: bytes) -> bytes:
+    return bytes([tag, len(value)]) + value
+
+
+def test_nobody_s_entities_are_taken_for_those_of_whoever_came_in_the_same_moment() -> None:
+    before = field(0x0A, b"att") + field(0x12, field(0x0A, b"k") + field(0x0A, b"user_id") + b"\n\x12x")
+    theirs = pb.ScoreRequest(policy="p", entities={"user_id": "alice"}).SerializeToString()
+    after = field(0x0A, b"att") + field(0x12, b"\n" + field(0x12, b"v" * 10) + field(0x12, b"mallo") + field(0x12, b""))
+    bodies = before, theirs, after
+    assert all(same(found, alone(body)) for found, body in zip(read(*bodies), bodies, strict=True))
+
+
+def test_candidates_that_are_malformed_are_not_read_because_they_make_sense_laid_end_to_end() -> None:
+    entry = field(0x0A, b"key") + field(0x12, b"val")
+    one, other = b"\n\x01a\n\x09123456789\x1a", b"\n" + entry + field(0x1A, field(0x0A, b"key") + field(0x12, b"w"))
+    (found,) = read(field(0x0A, b"p") + field(0x22, one) + field(0x22, other))
+    assert isinstance(found, DecodeError)
 
 
 def test_values_of_one_candidate_are_not_taken_for_those_of_another_because_the_lengths_would_fit() -> None:
@@ -195,9 +241,33 @@ def test_a_request_of_a_stream_is_the_same_request_in_one_piece_or_in_two(sequen
     more = pb.ScoreStreamRequest(sequence=sequence, request=pb.ScoreRequest(policy="q", explain=True))
     for body in (item.SerializeToString(), item.SerializeToString() + more.SerializeToString()):
         found = parse.streamed(body)
+        assert isinstance(found.request, parse.Sent)
         read = pb.ScoreStreamRequest(sequence=found.sequence, request=pb.ScoreRequest.FromString(found.request.body))
         assert written(read) == written(pb.ScoreStreamRequest.FromString(body))
 
 
 def test_an_item_of_a_stream_without_anything_is_number_0_and_asks_nothing() -> None:
     assert parse.streamed(b"") == parse.Streamed(0, parse.sent(b""))
+
+
+@pytest.mark.parametrize(("body", "sequence"), [(b"\x0a\x02\x05\x06", 0), (b"\x08\x01\x0a\x01\x80", 1), (b"\x08\x01\x08\x02", 2)])
+def test_the_number_of_an_item_is_what_the_protobuf_library_reads(body: bytes, sequence: int) -> None:
+    assert (parse.streamed(body).sequence, pb.ScoreStreamRequest.FromString(body).sequence) == (sequence, sequence)
+
+
+def test_an_item_whose_request_is_malformed_keeps_its_number() -> None:
+    found = parse.streamed(b"\x08\x07\x12\x01\n")
+    assert found.sequence == 7
+    assert isinstance(found.request, DecodeError)
+
+
+@given(st.integers(-5, 5), st.integers(0, 5))
+def test_a_message_that_is_written_in_pieces_is_put_together(seconds: int, nanos: int) -> None:
+    body = pb.ScoreRequest(request_time=Timestamp(seconds=seconds)).SerializeToString()
+    body += pb.ScoreRequest(request_time=Timestamp(nanos=nanos), utc_offset=Duration(seconds=seconds)).SerializeToString()
+    assert same(read(body)[0], alone(body))
+
+
+def test_what_is_malformed_beside_the_maps_is_found_as_well() -> None:
+    (found,) = read(usual().SerializeToString() + b"\x2a\x01\x08")
+    assert isinstance(found, DecodeError)
