@@ -23,6 +23,8 @@ MOST_BYTES = 4 * 1024 * 1024
 _SHAPES = 8
 _OBJECTS_BYTES = 256
 """What Python takes for what is remembered of a row, beside its bytes."""
+_TEXT_BYTES = 64
+"""And for each text of it."""
 
 T = TypeVar("T")
 
@@ -107,7 +109,8 @@ class Rows:
 
     def _remember(self, fresh: dict[bytes, tuple[bytes, Values]]) -> None:
         copies = 2 if self._texts else 1
-        size = copies * sum(map(len, fresh)) + len(fresh) * (8 * self._width + _OBJECTS_BYTES)
+        each = 8 * self._width + _OBJECTS_BYTES + _TEXT_BYTES * len(self._texts)
+        size = copies * sum(map(len, fresh)) + each * len(fresh)
         if size > MOST_BYTES:
             return
         if self._bytes + size > MOST_BYTES:

@@ -118,6 +118,7 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
             answer: asyncio.Future[bytes]
             try:
                 if isinstance(request, DecodeError):
+                    self._admission.admit(SCORE_STREAM, context)
                     raise request
                 answer = asyncio.ensure_future(self._admission.begin(SCORE_STREAM, context, request, partial(self._scores.put, request)))
             except Exception as error:

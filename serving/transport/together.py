@@ -30,12 +30,15 @@ STREAMED = shallow(pb.ScoreStreamRequest.DESCRIPTOR)
 _CANDIDATES = columns(pb.Candidate.DESCRIPTOR)
 _TEXTS, _NUMBERS = columns(_ENTRIES["EntitiesEntry"]), columns(_ENTRIES["ContextEntry"])
 
+LONGEST = 128
+"""Bytes of a text, or of a message that another holds: one less than this at most, so that one byte says how many there are."""
+_LONGEST_PAIR = 2 * (2 + LONGEST)
 _number = Struct("<d").pack
 
 
 def _before(number: int) -> list[bytes]:
     """What stands before a text or a message in that field, by its length in bytes: its tag, and the length in one byte."""
-    return [bytes((number << 3 | 2, length)) for length in range(128)]
+    return [bytes((number << 3 | 2, length)) for length in range(LONGEST)]
 
 
 _ID, _ENTITIES = _before(1), _before(3)
@@ -68,10 +71,14 @@ def maps_of(heads: Sequence[Any]) -> list[Maps | None]:
 
 
 def _seems_like_most(head: Any) -> bool:
-    """Whether it is worth trying: by its sizes, and by its first candidate."""
+    """Whether it can be, and is worth trying: by its sizes, and by its first candidate."""
     candidates = head.candidates
     if len(candidates) > MAX_CANDIDATES or len(head.entities) > MAX_ENTRIES or len(head.context) > MAX_ENTRIES:
         return False
+    for pieces in (head.request_time, head.utc_offset, head.served):
+        # Several pieces may make sense only together, and deep nesting only where it is not seen how deep it begins.
+        if pieces and (len(pieces) > 1 or len(pieces[0]) >= LONGEST):
+            return False
     if not candidates:
         return True
     first = candidates[0]
@@ -94,7 +101,7 @@ def _read(heads: Sequence[Any]) -> list[Maps]:
 def _slates(slates: Sequence[Sequence[bytes]]) -> list[tuple[list[str], Sequence[Mapping[str, str]]]]:
     """Each slate's ids and own entities."""
     messages = list(chain.from_iterable(slates))
-    found = _CANDIDATES.FromString(b"".join(messages))
+    found = _CANDIDATES.FromString(_end_to_end(messages))
     ids, entries = _one_each(found.id, messages), _one_each(found.entities, messages) if found.entities else []
     _check(messages, *_written(_ID, map(str.encode, ids)), *(_written(_ENTITIES, entries) if entries else ()))
     names, values = _columns(_TEXTS, entries)
@@ -126,11 +133,18 @@ def _columns(kind: Any, entries: Sequence[bytes]) -> tuple[list[str], list[Any]]
     """Keys and values of entries of maps."""
     if not entries:
         return [], []
-    found = kind.FromString(b"".join(entries))
+    found = kind.FromString(_end_to_end(entries))
     names, values = _one_each(found.key, entries), _one_each(found.value, entries)
     written = (repeat(_NUMBER), map(_number, values)) if kind is _NUMBERS else _written(_TEXT, map(str.encode, values))
     _check(entries, *_written(_KEY, map(str.encode, names)), *written)
     return names, values
+
+
+def _end_to_end(messages: Sequence[bytes]) -> bytes:
+    """They in one, if none is so long that it cannot be like most: it may hold whatever takes long to read."""
+    if messages and max(map(len, messages)) > _LONGEST_PAIR:
+        raise _Unlike
+    return b"".join(messages)
 
 
 def _one_each(values: Sequence[Any], messages: Sequence[bytes]) -> list[Any]:

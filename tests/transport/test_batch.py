@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from grpc import StatusCode
@@ -21,6 +22,15 @@ async def test_results_come_in_order_and_one_failure_spares_the_rest(here: World
     assert read_status(results[40].error).fields == {"candidates": "must be 1 to 500, got 0"}
     assert read_status(results[41].error).reason == "UNKNOWN_POLICY"
     assert here.heard.calls == [("BatchScore", "", "OK")]
+
+
+async def test_a_malformed_request_of_a_batch_is_refused_and_spares_the_rest(here: World) -> None:
+    good = score_request().SerializeToString()
+    bodies = [good, b"\n", b"\n\x04shop\x22\x01\n", good]
+    call: Any = here.channel.unary_unary("/ooml.bandit.v1.BanditService/BatchScore", None, pb.BatchScoreResponse.FromString)
+    results = (await call(b"".join(b"\n" + bytes([len(body)]) + body for body in bodies))).results
+    assert [result.HasField("response") for result in results] == [True, False, False, True]
+    assert {result.error.message for result in results[1:3]} == {"the request is not a message of this method's type"}
 
 
 async def test_rewards_come_back_in_order(here: World) -> None:

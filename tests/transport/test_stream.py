@@ -96,6 +96,19 @@ async def test_bytes_that_are_no_message_end_the_stream_after_the_replies_before
     assert (await failure(call.read())).reason == "INVALID_REQUEST"
 
 
+async def test_a_malformed_request_is_told_under_its_number_and_the_stream_goes_on(here: World) -> None:
+    raw: Any = here.channel.stream_stream("/ooml.bandit.v1.BanditService/ScoreStream")
+    malformed = [b"\x08\x02\x12\x01\n", b"\x08\x03\x12\x06\n\x01p\x22\x01\n", b"\x08\x04\x12\x01\n\x12\x02\x01p"]
+    call = raw(iter([item(1).SerializeToString(), *malformed, item(5).SerializeToString()]))
+    replies = {reply.sequence: reply for reply in [pb.ScoreStreamResponse.FromString(body) async for body in call]}
+    assert sorted(replies) == [1, 2, 3, 4, 5]
+    assert [replies[number].HasField("response") for number in (1, 5)] == [True, True]
+    for number in (2, 3, 4):
+        assert read_status(replies[number].error).reason == "INVALID_REQUEST"
+        assert replies[number].error.message == "the request is not a message of this method's type"
+    assert await call.code() == grpc.StatusCode.OK
+
+
 async def test_a_caller_who_leaves_takes_the_stream_along(here: World) -> None:
     call = here.bandit.ScoreStream()
     here.obstacles.open.clear()

@@ -255,6 +255,12 @@ def test_the_number_of_an_item_is_what_the_protobuf_library_reads(body: bytes, s
     assert (parse.streamed(body).sequence, pb.ScoreStreamRequest.FromString(body).sequence) == (sequence, sequence)
 
 
+def test_pieces_of_an_item_that_make_sense_only_together_are_malformed() -> None:
+    with pytest.raises(DecodeError):
+        pb.ScoreStreamRequest.FromString(b"\x12\x01\n\x12\x02\x01p")
+    assert isinstance(parse.streamed(b"\x12\x01\n\x12\x02\x01p").request, DecodeError)
+
+
 def test_an_item_whose_request_is_malformed_keeps_its_number() -> None:
     found = parse.streamed(b"\x08\x07\x12\x01\n")
     assert found.sequence == 7
@@ -265,6 +271,31 @@ def test_an_item_whose_request_is_malformed_keeps_its_number() -> None:
 def test_a_message_that_is_written_in_pieces_is_put_together(seconds: int, nanos: int) -> None:
     body = pb.ScoreRequest(request_time=Timestamp(seconds=seconds)).SerializeToString()
     body += pb.ScoreRequest(request_time=Timestamp(nanos=nanos), utc_offset=Duration(seconds=seconds)).SerializeToString()
+    assert same(read(body)[0], alone(body))
+
+
+NESTED = {
+    0x2A: Timestamp(seconds=5, nanos=7).SerializeToString(),
+    0x32: Duration(seconds=5, nanos=7).SerializeToString(),
+    0x52: pb.Served(candidate_id="hello", propensity=0.5, decided_at=Timestamp(seconds=300)).SerializeToString(),
+}
+
+
+@given(st.sampled_from(sorted(NESTED)), st.lists(st.integers(0, 30), max_size=3))
+def test_pieces_that_make_sense_only_together_are_malformed(number: int, places: list[int]) -> None:
+    whole = NESTED[number]
+    cuts = sorted(min(place, len(whole)) for place in places)
+    pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    body = usual().SerializeToString() + b"".join(field(number, piece) for piece in pieces)
+    assert same(read(body)[0], alone(body))
+
+
+@pytest.mark.parametrize("number", sorted(NESTED))
+@pytest.mark.parametrize("depth", [1, 60, 97, 98, 99, 100, 101])
+def test_what_is_nested_too_deep_for_the_library_is_malformed(number: int, depth: int) -> None:
+    groups = b"\x1b" * depth + b"\x1c" * depth
+    length = bytes([len(groups)]) if len(groups) < 128 else bytes([len(groups) & 0x7F | 0x80, len(groups) >> 7])
+    body = usual().SerializeToString() + bytes([number]) + length + groups
     assert same(read(body)[0], alone(body))
 
 
