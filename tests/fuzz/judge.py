@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from ooml.bandit.v1 import bandit_pb2 as pb
 
+from serving.transport import together
 from tests.fuzz.cases import METHODS, Case
 
 NEVER = {
@@ -81,13 +83,16 @@ def _mixed_up(reply: Any, bodies: Sequence[bytes]) -> Iterator[str]:
     if isinstance(reply, pb.ScoreResponse):
         yield from _not_of(reply, pb.ScoreRequest.FromString(bodies[0]))
     elif isinstance(reply, pb.BatchScoreResponse):
-        requests = pb.BatchScoreRequest.FromString(bodies[0]).requests
+        requests = together.BATCH.FromString(bodies[0]).requests
         if len(requests) != len(reply.results):
             yield f"{len(reply.results)} results for {len(requests)} requests"
             return
         for request, result in zip(requests, reply.results, strict=True):
             if result.HasField("response"):
-                yield from _not_of(result.response, request)
+                try:
+                    yield from _not_of(result.response, pb.ScoreRequest.FromString(request))
+                except DecodeError:
+                    yield "a decision about a request that cannot be read"
     elif isinstance(reply, pb.ScoreStreamResponse) and reply.HasField("response"):
         asked = [item.request for item in _readable(bodies) if item.sequence == reply.sequence]
         if all(any(_not_of(reply.response, request)) for request in asked):
@@ -97,9 +102,11 @@ def _mixed_up(reply: Any, bodies: Sequence[bytes]) -> Iterator[str]:
 def _readable(bodies: Sequence[bytes]) -> Iterator[pb.ScoreStreamRequest]:
     for body in bodies:
         try:
-            yield pb.ScoreStreamRequest.FromString(body)
+            together.STREAMED.FromString(body)
         except DecodeError:
             return  # the server reads no further either
+        with suppress(DecodeError):  # of its request, which the server says is malformed
+            yield pb.ScoreStreamRequest.FromString(body)
 
 
 def _not_of(reply: pb.ScoreResponse, request: pb.ScoreRequest) -> Iterator[str]:

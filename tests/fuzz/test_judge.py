@@ -101,6 +101,14 @@ def test_a_decision_that_is_anothers_is_found() -> None:
         assert answer_to("ScoreStream", streamed, reply=reply) == [f"{wrong} under its sequence"]
 
 
+def test_a_decision_about_what_cannot_be_read_is_found() -> None:
+    bodies = [b"\n\x01\n"]  # a batch of one request that is cut off
+    case = Case("n", "/ooml.bandit.v1.BanditService/BatchScore", tuple(bodies))
+    reply = pb.BatchScoreResponse(results=[pb.ScoreResult(response=decision("a"))])
+    found = list(problems(case, bodies, Answer(StatusCode.OK, "", [reply.SerializeToString()])))
+    assert found == ["a decision about a request that cannot be read"]
+
+
 def test_propensities_that_are_none_are_found() -> None:
     reply = decision("a", "b")
     reply.ranking[0].propensity = 0.6
