@@ -141,7 +141,7 @@ def _plain_keys(
     if None not in texts:
         keys = keys_of(view, cast(Sequence[str], texts))
         return keys if len(set(keys)) == len(keys) else None
-    if text_key in shared_entities and all(text is None for text in texts):
+    if text_key in shared_entities and texts.count(None) == len(texts):
         return keys_of(view, [shared_entities[text_key]])
     return None
 

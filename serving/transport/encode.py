@@ -16,7 +16,7 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 from policies.types import ArmId
 from serving.ports import Decision
 
-_BYTES, _DOUBLE = 2, 1
+BYTES, DOUBLE = 2, 1
 
 
 def _varint(number: int) -> bytes:
@@ -28,22 +28,22 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-def _tag(message: type[Message], name: str, wire_type: int) -> bytes:
+def tag(message: type[Message], name: str, wire_type: int) -> bytes:
     """What stands before a field's value."""
     return _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | wire_type)
 
 
-_SIZES = tuple(map(_varint, range(1024)))
+SIZES = tuple(map(_varint, range(1024)))
 """Of all lengths that an id, an arm (256 bytes at most) and a candidate of both can have."""
 
-_RANKING = _tag(pb.ScoreResponse, "ranking", _BYTES)
-_ID = _tag(pb.ScoredCandidate, "candidate_id", _BYTES)
-_ARM = _tag(pb.ScoredCandidate, "arm", _BYTES)
+_RANKING = tag(pb.ScoreResponse, "ranking", BYTES)
+_ID = tag(pb.ScoredCandidate, "candidate_id", BYTES)
+_ARM = tag(pb.ScoredCandidate, "arm", BYTES)
 _NUMBERS = ("score", "mean", "uncertainty", "propensity")
 _ROW = np.dtype([part for name in _NUMBERS for part in ((f"{name} tag", "u1"), (name, "<f8"))])
 _TEMPLATE = np.zeros((), _ROW)
 for _name in _NUMBERS:
-    _TEMPLATE[f"{_name} tag"] = _tag(pb.ScoredCandidate, _name, _DOUBLE)[0]
+    _TEMPLATE[f"{_name} tag"] = tag(pb.ScoredCandidate, _name, DOUBLE)[0]
 
 
 def rankings(decided: Sequence[tuple[Decision, Sequence[int]]]) -> list[bytes]:
@@ -63,11 +63,11 @@ def rankings(decided: Sequence[tuple[Decision, Sequence[int]]]) -> list[bytes]:
     parts = []
     for decision, order in decided:
         arms = list(map(_arm, decision.arms))
-        names = [b"".join((_ID, _SIZES[len(text)], text)) for text in map(str.encode, decision.candidates)]
+        names = [b"".join((_ID, SIZES[len(text)], text)) for text in map(str.encode, decision.candidates)]
         part: list[bytes] = []
         for k in order:
             own, arm, at = names[k], arms[k], start + width * k
-            part += (_RANKING, _SIZES[len(own) + len(arm) + width], own, arm, numbers[at : at + width])
+            part += (_RANKING, SIZES[len(own) + len(arm) + width], own, arm, numbers[at : at + width])
         start += width * len(order)
         parts.append(b"".join(part))
     return parts
@@ -77,10 +77,10 @@ def rankings(decided: Sequence[tuple[Decision, Sequence[int]]]) -> list[bytes]:
 def _arm(arm: ArmId) -> bytes:
     """An arm as a field: the same few come again and again."""
     encoded = arm.encode()
-    return b"".join((_ARM, _SIZES[len(encoded)], encoded))
+    return b"".join((_ARM, SIZES[len(encoded)], encoded))
 
 
 def field(message: type[Message], name: str) -> Callable[[bytes], bytes]:
     """Writes a message's field that holds another message, given its bytes."""
-    tag = _tag(message, name, _BYTES)
-    return lambda payload: b"".join((tag, _varint(len(payload)), payload))
+    before = tag(message, name, BYTES)
+    return lambda payload: b"".join((before, _varint(len(payload)), payload))

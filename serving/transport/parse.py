@@ -93,7 +93,7 @@ def _score(request: Sent, maps: together.Maps | None) -> Score | Exception:
     if len(head.candidates) > MAX_CANDIDATES:
         return Score(PolicyName(head.policy), ids=head.candidates)  # they are counted, and nothing is looked at
     try:
-        return score(pb.ScoreRequest.FromString(body))._replace(message=body) if maps is None else _read(body, head, maps)
+        return score(body) if maps is None else _read(body, head, maps)
     except DecodeError as error:
         return error
 
@@ -112,19 +112,24 @@ def _read(body: bytes, head: Any, maps: together.Maps) -> Score:
         own_features=[NOTHING] * len(maps.ids),
         entities=maps.entities,
         context=maps.context,
-        request_time=_seconds(Timestamp.FromString(b"".join(head.request_time))) if head.request_time else None,
-        utc_offset_s=_length(Duration.FromString(b"".join(head.utc_offset))) if head.utc_offset else 0.0,
+        request_time=_seconds(Timestamp.FromString(head.request_time[0])) if head.request_time else None,
+        utc_offset_s=_length(Duration.FromString(head.utc_offset[0])) if head.utc_offset else 0.0,
         request_id=head.request_id,
         deferred=head.deferred,
         explain=head.explain,
-        served=_served(pb.Served.FromString(b"".join(head.served))) if head.served else None,
-        body_hash=_body_hash(pb.ScoreRequest.FromString(body)) if head.request_id else b"",
+        served=_served(pb.Served.FromString(head.served[0])) if head.served else None,
+        body_hash=_body_hash(body) if head.request_id else b"",
         message=body,
     )
 
 
-def score(request: pb.ScoreRequest) -> Score:
-    """A Score, whatever is in it."""
+def score(body: bytes) -> Score:
+    """A Score that came as these bytes, whatever is in it.
+
+    Raises:
+        DecodeError: they are none.
+    """
+    request = pb.ScoreRequest.FromString(body)
     slate = list(request.candidates)
     # Maps are handed on as they are, to be read only: to copy them takes as long as all else that is done here.
     return Score(
@@ -141,8 +146,8 @@ def score(request: pb.ScoreRequest) -> Score:
         deferred=request.deferred,
         explain=request.explain,
         served=_served(request.served) if request.HasField("served") else None,
-        body_hash=_body_hash(request) if request.request_id else b"",
-        message=request.SerializeToString(),
+        body_hash=_body_hash(body) if request.request_id else b"",
+        message=body,
     )
 
 
@@ -169,12 +174,11 @@ def _served(served: pb.Served) -> Served:
     return Served(CandidateId(served.candidate_id), served.propensity, decided_at)
 
 
-def _body_hash(request: pb.ScoreRequest) -> bytes:
+def _body_hash(body: bytes) -> bytes:
     """Of all that makes two requests the same: everything but the request_id."""
-    body = pb.ScoreRequest()
-    body.CopyFrom(request)
-    body.ClearField("request_id")
-    return hashlib.blake2b(body.SerializeToString(deterministic=True), digest_size=_BODY_HASH_BYTES).digest()
+    request = pb.ScoreRequest.FromString(body)
+    request.ClearField("request_id")
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=_BODY_HASH_BYTES).digest()
 
 
 def _seconds(time: Timestamp) -> float:

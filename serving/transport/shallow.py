@@ -19,8 +19,8 @@ _Field = descriptor_pb2.FieldDescriptorProto
 def shallow(message: Descriptor) -> Any:
     """The class of messages that read the same bytes, but in which all messages, and entries of maps, are bytes.
 
-    A field that holds one message holds a list, empty where there is none: its pieces, if it was written in several. Laid end to end
-    they are the message. Of other fields, which hold one value or several, must be none in a oneof or ``optional``.
+    A field that holds one message holds a list, empty where there is none: its pieces, if it was written in several. Those are one message
+    only if each is a message by itself. No field may be in a oneof, or ``optional``.
     """
     return _read_as(message, "shallow", columns=False)
 

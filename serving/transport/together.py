@@ -12,15 +12,16 @@ from itertools import chain, repeat
 from struct import Struct
 from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from ooml.bandit.v1 import bandit_pb2 as pb
 
 from features.columns import Columns
 from serving.service.commands import NOTHING
 from serving.service.validate import MAX_CANDIDATES, MAX_ENTRIES
+from serving.transport import encode
 from serving.transport.shallow import columns, shallow
 
-_ENTRIES = pb.ScoreRequest.DESCRIPTOR.nested_types_by_name
+_TextEntry, _NumberEntry = pb.ScoreRequest.EntitiesEntry, pb.ScoreRequest.ContextEntry
 HEAD = shallow(pb.ScoreRequest.DESCRIPTOR)
 """A ScoreRequest down to its candidates and the entries of its maps, which are bytes."""
 BATCH = shallow(pb.BatchScoreRequest.DESCRIPTOR)
@@ -28,21 +29,22 @@ BATCH = shallow(pb.BatchScoreRequest.DESCRIPTOR)
 STREAMED = shallow(pb.ScoreStreamRequest.DESCRIPTOR)
 """A ScoreStreamRequest whose request is bytes."""
 _CANDIDATES = columns(pb.Candidate.DESCRIPTOR)
-_TEXTS, _NUMBERS = columns(_ENTRIES["EntitiesEntry"]), columns(_ENTRIES["ContextEntry"])
+_TEXTS, _NUMBERS = columns(_TextEntry.DESCRIPTOR), columns(_NumberEntry.DESCRIPTOR)
 
-LONGEST = 128
-"""Bytes of a text, or of a message that another holds: one less than this at most, so that one byte says how many there are."""
-_LONGEST_PAIR = 2 * (2 + LONGEST)
+_LONGEST = 127
+"""Bytes that a text, or a message in another, has at most, so that one byte says how many there are."""
+_LONGEST_PAIR = 2 * (2 + _LONGEST)
 _number = Struct("<d").pack
 
 
-def _before(number: int) -> list[bytes]:
-    """What stands before a text or a message in that field, by its length in bytes: its tag, and the length in one byte."""
-    return [bytes((number << 3 | 2, length)) for length in range(LONGEST)]
+def _before(message: type[Message], name: str) -> list[bytes]:
+    """What stands before a text or a message in that field, by its length in bytes: its tag, and the length."""
+    return [encode.tag(message, name, encode.BYTES) + length for length in encode.SIZES[: _LONGEST + 1]]
 
 
-_ID, _ENTITIES = _before(1), _before(3)
-_KEY, _TEXT, _NUMBER = _before(1), _before(2), b"\x11"
+_ID, _ENTITIES = _before(pb.Candidate, "id"), _before(pb.Candidate, "entities")
+_KEY, _TEXT = _before(_TextEntry, "key"), _before(_TextEntry, "value")
+_NUMBER = encode.tag(_NumberEntry, "value", encode.DOUBLE)
 
 
 class Maps(NamedTuple):
@@ -59,7 +61,10 @@ class _Unlike(Exception):
 
 
 def maps_of(heads: Sequence[Any]) -> list[Maps | None]:
-    """What is nested in each of some requests, given their `HEAD`; None for one that must be read by itself."""
+    """What is nested in each of some requests, given their `HEAD`; None for one that must be read by itself.
+
+    Where it is not None, each message beside the maps came in one piece.
+    """
     found: list[Maps | None] = [None] * len(heads)
     places = [place for place, head in enumerate(heads) if _seems_like_most(head)]
     try:
@@ -77,7 +82,7 @@ def _seems_like_most(head: Any) -> bool:
         return False
     for pieces in (head.request_time, head.utc_offset, head.served):
         # Several pieces may make sense only together, and deep nesting only where it is not seen how deep it begins.
-        if pieces and (len(pieces) > 1 or len(pieces[0]) >= LONGEST):
+        if pieces and (len(pieces) > 1 or len(pieces[0]) > _LONGEST):
             return False
     if not candidates:
         return True

@@ -49,7 +49,7 @@ def read(*bodies: bytes) -> list[Score | Exception]:
 
 def alone(body: bytes) -> Score | Exception:
     try:
-        return parse.score(pb.ScoreRequest.FromString(body))._replace(message=body)
+        return parse.score(body)
     except DecodeError as error:
         return error
 
