@@ -21,6 +21,8 @@ _float: Callable[[bytes, int], tuple[float]] = Struct("<f").unpack_from
 
 # The first byte of a value: field number · 8 + wire type.
 _STRING, _DOUBLE, _FLOAT = 0x12, 0x29, 0x35
+_FLOATS = {(_DOUBLE, 9): "<f8", (_FLOAT, 5): "<f4"}
+"""First byte and length of a value that is a number as it lies → how it lies."""
 _INTEGERS = frozenset((0x18, 0x20, 0x38, 0x40))  # int32, int64, bool, timestamp
 _NULL = b"\x98\x01"
 _NOT_A_TIME = b"\x40" + b"\x80" * 9 + b"\x01"
@@ -43,11 +45,8 @@ def decode_numbers(raws: Sequence[bytes | None]) -> Floats:
     """
     if len(raws) >= MANY and (table := _alike(raws)) is not None:
         tag, width = table[0, 0], table.shape[1]
-        if tag == _DOUBLE and width == 9:
-            numbers = np.ascontiguousarray(table[:, 1:]).view("<f8")[:, 0]
-            return cast(Floats, np.where(np.isfinite(numbers), numbers, math.nan))
-        if tag == _FLOAT and width == 5:
-            numbers = np.ascontiguousarray(table[:, 1:]).view("<f4")[:, 0].astype(np.float64)
+        if (form := _FLOATS.get((tag, width))) is not None:
+            numbers = np.ascontiguousarray(table[:, 1:]).view(form)[:, 0].astype(np.float64)
             return cast(Floats, np.where(np.isfinite(numbers), numbers, math.nan))
         if tag in _INTEGERS and _plain_varints(table):
             return _varints(table)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from deltalake import DeltaTable
 from ooml.bandit.v1 import events_pb2 as pb
@@ -24,13 +25,13 @@ from events.sink import NAME, Sink, _batch
 from events.subjects import ALL, DEAD_LETTERS
 from events.table import EventTable, TableUnavailable
 from policies.types import Namespace, PolicyName
-from serving.ports import Unavailable
+from serving.ports import Draft, Inputs, Unavailable
 from serving.redis.connect import Client
 from serving.redis.keys import keys_of
 from serving.redis.store import StoreSettings
 from tests.events.build import decided, event, learned, rewarded
 from tests.servers import Store, flush
-from tests.store.build import Harness, policy
+from tests.store.build import Harness, answered, decision, policy
 from tests.store.conftest import client_of, on_redis
 
 P = policy(default=0.5)
@@ -369,6 +370,19 @@ async def test_an_entry_of_an_unknown_namespace_stays_and_is_told_of(here: World
     assert here.kinds() == Counter(decision=1, evidence=1)
     assert await here.waiting() == 1
     assert "no policy has the namespace" in here.reports[0]["error"]
+
+
+async def test_an_entry_whose_request_cannot_be_read_stays_and_is_told_of_and_stops_no_other(here: World) -> None:
+    inputs = Inputs(b"\xff", np.empty((2, 0)), b"")
+    (recorded,) = await here.store.store.decide([Draft(P, decision(P, scope="u"), None, b"", 0, inputs)])
+    answered(recorded)
+    await here.store.open(P, scope="v")
+    await here.direct().step()
+    assert here.kinds() == Counter(decision=1, evidence=1)
+    assert await here.waiting() == 1
+    assert [(report["what"], report["error"].partition("(")[0]) for report in here.reports] == [
+        ("an entry of the outbox cannot be read", "DecodeError")
+    ]
 
 
 async def test_a_bus_that_is_away_is_waited_for_with_what_was_taken(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
