@@ -1,4 +1,4 @@
-"""What calling together saves: BatchScore and ScoreStream beside as many single Scores, and the most a stream could."""
+"""What calling together saves: BatchScore and ScoreStream beside as many single Scores, and what they could come to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ooml.bandit.v1 import bandit_pb2 as pb
 from benchmarks import people
 from benchmarks.cells import Cell, Kind, Rounds, spread
 from benchmarks.load import BenchmarkError, Load, Message
-from benchmarks.measures.floor import check_scores, scoring
+from benchmarks.measures.floor import DEAREST, check_scores, scoring
 from benchmarks.rows import Limit, Row, Spread, at_least, calls_of, cpu_against, summary
 from benchmarks.servers import Server
 from benchmarks.site import BATCH, Site
@@ -46,7 +46,21 @@ def measure(site: Site) -> Rounds[list[Row]]:
         )
         for what, (must, reach) in TARGETS.items()
     ]
-    return [*rows, at_best(cells[alone], cells[echo], cells[echo_stream])]
+    batch, streaming = rows
+    return [batch, at_dearest(cells[others[0]], cells[echo]), streaming, at_best(cells[alone], cells[echo], cells[echo_stream])]
+
+
+def at_dearest(batched: Sequence[Cell], echo: Sequence[Cell]) -> Row:
+    """What BatchScore would come to if a single Score cost all it may: the cheaper one is, the less there is for a batch to save."""
+    rounds = zip(batched, echo, strict=True)
+    return Row(
+        what=f"the same of BatchScore, against single Scores that cost all they may, {DEAREST.value:g} times the echo",
+        figure=Spread.of([DEAREST.value * call.cpu_us / batch.cpu_us for batch, call in rounds]),
+        unit="×",
+        generator=batched[0].generator,
+        calls=calls_of(batched),
+        beside=summary(batched) | summary(echo, "echo "),
+    )
 
 
 def at_best(alone: Sequence[Cell], echo: Sequence[Cell], streamed: Sequence[Cell]) -> Row:

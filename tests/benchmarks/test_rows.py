@@ -9,7 +9,7 @@ import pytest
 from benchmarks import plots
 from benchmarks.cells import Cell
 from benchmarks.docs import BEGIN, END, replaced
-from benchmarks.measures.batches import at_best
+from benchmarks.measures.batches import at_best, at_dearest
 from benchmarks.profile import shares
 from benchmarks.rows import Limit, Row, Spread, at_least, at_most, below, ratios, summary
 from benchmarks.table import figure, markdown
@@ -53,6 +53,11 @@ def test_a_ratio_is_taken_within_each_round() -> None:
 def test_a_score_in_a_stream_can_save_no_more_than_an_echo_does() -> None:
     score, call, streamed = cell(0.01, cpu_s=300e-6), cell(0.01, cpu_s=160e-6), cell(0.01, cpu_s=100e-6)
     assert at_best([score], [call], [streamed]).figure.median == pytest.approx(300 / 240)
+
+
+def test_a_batch_is_held_against_single_scores_that_cost_all_they_may() -> None:
+    batched, call = cell(0.01, cpu_s=8000e-6, units=100), cell(0.01, cpu_s=160e-6)
+    assert at_dearest([batched], [call]).figure.median == pytest.approx(1.9 * 160 / 80)
 
 
 def test_percentiles_pool_the_calls_of_all_rounds_and_cpu_is_by_unit() -> None:
