@@ -22,6 +22,7 @@ from serving.transport.admission import CALLER, Admission, forbidden
 from serving.transport.calls import Calls
 from serving.transport.gather import Gatherer
 from serving.transport.replies import PeerGone, Replies
+from serving.transport.status import without_frames
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -200,6 +201,6 @@ class BanditServicer(bandit_pb2_grpc.BanditServiceServicer):
 def _failed(error: Exception) -> asyncio.Future[Any]:
     """An answer that is an error from the first."""
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    answer.set_exception(error)
+    answer.set_exception(without_frames(error))
     answer.exception()  # seen, even if the batch is given up before it is told of
     return answer

@@ -16,7 +16,7 @@ from serving.ports import Unavailable
 from serving.transport.admission import CALLER
 from serving.transport.deadlines import Deadlines
 from serving.transport.errors import Draining, OutOfTime, TooManyInFlight
-from serving.transport.status import INTERNAL, answer_to, code_of, status_of
+from serving.transport.status import INTERNAL, answer_to, code_of, status_of, without_frames
 
 log = structlog.get_logger()
 
@@ -196,7 +196,7 @@ class Calls:
             log.error("call failed", method=method, exc_info=error)
         if why := getattr(error, "why", ""):
             self._observer.refused(why)
-        return status_of(error)
+        return status_of(without_frames(error))
 
     @asynccontextmanager
     async def stream(self) -> AsyncIterator[None]:

@@ -69,9 +69,7 @@ class Entrance:
         async def call(request: Any, context: Context) -> Any:
             work = partial(admitted, request, context)
             answer = await self._calls.answer(name, getattr(request, "policy", ""), context.time_remaining(), work)
-            if isinstance(answer, Status):
-                await abort(context, answer)
-            return answer
+            return await abort(context, answer) if isinstance(answer, Status) else answer
 
         return call
 

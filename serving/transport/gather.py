@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter, thread_time
 from typing import Generic, TypeVar
 
+from serving.transport.status import without_frames
+
 T = TypeVar("T")
 U = TypeVar("U")
 R = TypeVar("R")
@@ -91,7 +93,7 @@ class Gatherer(Generic[T, U, R]):
             prepared = [error] * len(new)
         for (_, answer), one in zip(new, prepared, strict=True):
             if isinstance(one, Exception):
-                answer.set_exception(one)
+                answer.set_exception(without_frames(one))
             else:
                 self._waiting.append((one, answer))
         if self._waiting and self._runner is None:
@@ -125,7 +127,7 @@ class Gatherer(Generic[T, U, R]):
             for (_, answer), said in zip(group, found, strict=True):
                 if not answer.done():
                     if isinstance(said, Exception):
-                        answer.set_exception(said)
+                        answer.set_exception(without_frames(said))
                     else:
                         answer.set_result(said)
             self._group = []

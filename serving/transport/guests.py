@@ -42,7 +42,9 @@ def _wrap(handler: Handler) -> Handler:
 
 def _unary(handle: Any) -> Any:
     async def call(request: Any, context: Context) -> Any:
-        return await handle(await _message(request, context), context)
+        if isinstance(request, DecodeError):
+            return await abort(context, status_of(request))
+        return await handle(request, context)
 
     return call
 
@@ -50,17 +52,13 @@ def _unary(handle: Any) -> Any:
 def _stream(handle: Any) -> Any:
     async def messages(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         async for request in requests:
-            yield await _message(request, context)
+            if isinstance(request, DecodeError):
+                await abort(context, status_of(request))
+                return
+            yield request
 
     async def call(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         async for reply in handle(messages(requests, context), context):
             yield reply
 
     return call
-
-
-async def _message(request: Any, context: Context) -> Any:
-    """What was received, if it is a message; else the call ends."""
-    if isinstance(request, DecodeError):
-        await abort(context, status_of(request))
-    return request
