@@ -94,8 +94,8 @@ def status_of(error: Exception) -> Status:
 def without_frames(error: Exception) -> Exception:
     """An error that is only an answer from now on: without its traceback.
 
-    That holds all that was at work where the error was raised, the request too, and some of it in turn holds the error: a cycle, which stays
-    until somebody looks for some. An error that nobody planned keeps its own, to be logged.
+    That holds all that was at work where the error was raised, the request too, and some of it in turn holds the error: a cycle, which
+    stays until somebody looks for some. An error that nobody planned keeps its own, to be logged.
     """
     return error if answer_to(error) is INTERNAL else error.with_traceback(None)
 
