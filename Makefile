@@ -73,7 +73,7 @@ fmt: setup ## format Python and protos
 gen: setup ## generated code from protos/
 	@$(BIN)/python protos/generate.py
 
-bench: setup ## what everything costs, judged: docs/performance.md (under 25 minutes)
+bench: setup ## what everything costs, judged: docs/performance.md (20 to 40 minutes)
 	@$(BIN)/python -m benchmarks.bench --docs docs
 
 bench-quick: setup ## Score and Reward beside a bare gRPC echo (under a minute)

@@ -19,8 +19,9 @@ import typer
 from benchmarks import generators
 from benchmarks.cells import cpu_s
 from benchmarks.load import BenchmarkError, Load, Message
+from benchmarks.measures.batches import together
 from benchmarks.measures.wide import taught
-from benchmarks.site import Site
+from benchmarks.site import BATCH, Site
 from benchmarks.sizes import QUICK
 
 PARTS: Sequence[tuple[str, str]] = (
@@ -66,39 +67,45 @@ def _part(frames: Sequence[str]) -> str:
     return OTHER
 
 
-def _sample(site: Site, py_spy: str, scores: Sequence[Message], in_flight: int, seconds: float) -> str:
+def _sample(site: Site, py_spy: str, messages: Sequence[Message], in_flight: int, seconds: float, units: int) -> str:
     server = site.ooml
     worker = server.workers[0]
-    pilot = site.send(server, Load(scores, PILOT_CALLS, in_flight))
-    calls = round(PILOT_CALLS * (seconds + 2.0) / pilot.wall_s)
+    few = PILOT_CALLS // units
+    pilot = site.send(server, Load(messages, few, in_flight))
+    calls = round(few * (seconds + 2.0) / pilot.wall_s)
     folded = site.folder / "folded"
     options = ["--pid", worker.pid, "--rate", 250, "--duration", round(seconds), "--format", "raw", "--output", folded, "--native"]
     with subprocess.Popen([py_spy, "record", *map(str, options)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as sampling:
         cpu = cpu_s(server.workers)
-        site.send(server, Load(scores, calls, in_flight))
+        site.send(server, Load(messages, calls, in_flight))
         cpu = cpu_s(server.workers) - cpu
         _, said = sampling.communicate(timeout=seconds + 30)
     if sampling.returncode != 0:
         raise BenchmarkError(f"py-spy failed:\n{said}")
-    each_us = 1e6 * cpu / calls
+    each_us = 1e6 * cpu / (calls * units)
     lines = [f"| {part} | {share:.0%} | {share * each_us:.0f} |" for part, share in shares(folded.read_text()).items()]
-    return "\n".join(["| where | share | µs a Score |", "|---|---|---|", *lines, f"| all | | {each_us:.0f} |"])
+    return "\n".join(["| where | share | µs a decision |", "|---|---|---|", *lines, f"| all | | {each_us:.0f} |"])
 
 
 def main(
     in_flight: Annotated[int, typer.Option(min=1, help="Scores under way at once.")] = 16,
+    batch: Annotated[bool, typer.Option("--batch", help=f"Of BatchScore, {BATCH} a call, one call under way.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Of the policy of 64 numbers and 26 arms that everyone shares.")] = False,
     seconds: Annotated[float, typer.Option(min=1, help="How long to sample.")] = 10.0,
     seed: Annotated[int, typer.Option(help="Of the server's random draws.")] = 1,
 ) -> None:
-    """Sample a worker that answers Scores, and print a Markdown table."""
+    """Sample a worker that decides, and print a Markdown table."""
     py_spy = shutil.which("py-spy")
     if py_spy is None:
         typer.echo("py-spy is not on PATH: pip install py-spy. It needs the right to trace processes.", err=True)
         raise typer.Exit(2)
     try:
         with tempfile.TemporaryDirectory(prefix="ooml-bench-") as folder, Site(Path(folder), QUICK, seed, generators.available()) as site:
-            print(_sample(site, py_spy, taught(site) if wide else site.scores(), in_flight, seconds))
+            scores = taught(site) if wide else site.scores()
+            if batch:
+                print(_sample(site, py_spy, together(scores), 1, seconds, BATCH))
+            else:
+                print(_sample(site, py_spy, scores, in_flight, seconds, 1))
     except BenchmarkError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
