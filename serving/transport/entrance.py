@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -80,6 +81,9 @@ class Entrance:
                 self._admission.admit(method, context)
                 async with self._calls.stream():
                     await handle(requests, context)
+            except asyncio.CancelledError as left:
+                left.__traceback__ = None  # it holds the task group that raised it, and that its requests: a cycle
+                raise
             except Exception as error:
                 status = self._calls.told(name, error)
             if status is not None:

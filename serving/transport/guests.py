@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from serving.transport.entrance import Context, Handler, tolerant
-from serving.transport.status import abort, status_of
+from serving.transport.status import abort, aborting, status_of, without_frames
 
 
 class Guests:
@@ -43,8 +43,9 @@ def _wrap(handler: Handler) -> Handler:
 def _unary(handle: Any) -> Any:
     async def call(request: Any, context: Context) -> Any:
         if isinstance(request, DecodeError):
-            return await abort(context, status_of(request))
-        return await handle(request, context)
+            return await abort(context, status_of(without_frames(request)))
+        with aborting():
+            return await handle(request, context)
 
     return call
 
@@ -53,7 +54,7 @@ def _stream(handle: Any) -> Any:
     async def messages(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         async for request in requests:
             if isinstance(request, DecodeError):
-                await abort(context, status_of(request))
+                await abort(context, status_of(without_frames(request)))
                 return
             yield request
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +96,7 @@ def without_frames(error: Exception) -> Exception:
     """An error that is only an answer from now on: without its traceback.
 
     That holds all that was at work where the error was raised, the request too, and some of it in turn holds the error: a cycle, which
-    stays until somebody looks for some. An error that nobody planned keeps its own, to be logged.
+    stays until somebody looks for cycles. An error that nobody planned keeps its own, to be logged.
     """
     return error if answer_to(error) is INTERNAL else error.with_traceback(None)
 
@@ -105,16 +106,23 @@ def code_of(status: Status) -> grpc.StatusCode:
     return _CODES[status.code]
 
 
-async def abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> None:
-    """End a call with a status; whatever its handler returns is not sent. Callers whose retry is gRPC's own hear of the delay too.
+@contextmanager
+def aborting() -> Iterator[None]:
+    """Around what may abort a call: its handler goes on after it, and whatever that returns is not sent.
 
     gRPC keeps the error it throws for that with the call, to throw it again after the handler. Here it goes no further, and its traceback
     is taken off: that would hold the handler, the handler its request and the call, and so each other, until somebody looks for cycles.
     """
     try:
-        await context.abort(code_of(status), status.message, ((DETAILS_KEY, status.SerializeToString()), *_pushback(status)))
+        yield
     except grpc.aio.AbortError as ended:
         ended.__traceback__ = None
+
+
+async def abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> None:
+    """End a call with a status, as `aborting` says. Callers whose retry is gRPC's own hear of the delay too."""
+    with aborting():
+        await context.abort(code_of(status), status.message, ((DETAILS_KEY, status.SerializeToString()), *_pushback(status)))
 
 
 def _pushback(status: Status) -> Iterator[tuple[str, str]]:
