@@ -43,7 +43,7 @@ def _wrap(handler: Handler) -> Handler:
 def _unary(handle: Any) -> Any:
     async def call(request: Any, context: Context) -> Any:
         if isinstance(request, DecodeError):
-            return await abort(context, status_of(without_frames(request)))
+            return await _refuse(context, request)
         with aborting():
             return await handle(request, context)
 
@@ -54,7 +54,7 @@ def _stream(handle: Any) -> Any:
     async def messages(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         async for request in requests:
             if isinstance(request, DecodeError):
-                await abort(context, status_of(without_frames(request)))
+                await _refuse(context, request)
                 return
             yield request
 
@@ -63,3 +63,8 @@ def _stream(handle: Any) -> Any:
             yield reply
 
     return call
+
+
+async def _refuse(context: Context, error: DecodeError) -> None:
+    """End a call that sent what is no message."""
+    await abort(context, status_of(without_frames(error)))

@@ -33,6 +33,9 @@ from serving.transport.server import GrpcServer, ServerOptions
 
 START_S = 1_700_000_000
 WINDOW_S, GRACE_S = 60, 30
+UNKNOWN_ID = "00" + "0123456789ab" + "0" * 24
+"""Of no decision."""
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 SHOP = {
     "name": "shop",

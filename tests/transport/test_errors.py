@@ -20,10 +20,9 @@ from structlog.testing import capture_logs
 
 from serving.ports import Unavailable
 from serving.transport.errors import PermissionDenied, Unauthenticated
-from tests.transport.harness import GRACE_S, WINDOW_S, World, failure, score_request, world
+from tests.transport.harness import GRACE_S, UNKNOWN_ID, WINDOW_S, World, failure, score_request, world
 
 A = pb.Candidate(id="a")
-UNKNOWN_ID = "00" + "0123456789ab" + "0" * 24
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,9 @@ from serving.ports import Unavailable
 from serving.service.commands import Score
 from serving.transport.parse import Sent, Streamed
 from serving.transport.replies import Replies
-from tests.transport.harness import World, score_request, world
+from tests.transport.harness import REFLECTION, UNKNOWN_ID, World, score_request, world
 
 SCORE, BATCH, STREAM = (f"/ooml.bandit.v1.BanditService/{name}" for name in ("Score", "BatchScore", "ScoreStream"))
-REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-NO_DECISION = "00" + "0123456789ab" + "0" * 24
 MALFORMED = b"\xff\xff"
 CALLS = 70
 """More than are asked for beforehand of a method, so that calls come in by both ways."""
@@ -103,7 +101,7 @@ ENDS: dict[str, Callable[[World], Awaitable[Any]]] = {
     "requests of a batch": in_a_batch,
     "a batch": lambda here: here.bandit.BatchScore(pb.BatchScoreRequest()),
     "a reward": lambda here: here.bandit.Reward(pb.RewardRequest(decision_id="x")),
-    "a reward of no decision": lambda here: here.bandit.Reward(pb.RewardRequest(decision_id=NO_DECISION, value=1.0)),
+    "a reward of no decision": lambda here: here.bandit.Reward(pb.RewardRequest(decision_id=UNKNOWN_ID, value=1.0)),
     "rewards of a batch": lambda here: here.bandit.BatchReward(pb.BatchRewardRequest(requests=[pb.RewardRequest(decision_id="x")])),
     "the store fails": when_the_store_fails,
     "late": late,
