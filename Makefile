@@ -74,7 +74,8 @@ gen: setup ## generated code from protos/
 	@$(BIN)/python protos/generate.py
 
 bench: setup ## what everything costs, judged: docs/performance.md (20 to 40 minutes)
-	@$(BIN)/python -m benchmarks.bench --docs docs
+	@$(BIN)/python -m benchmarks.bench
+	@$(BIN)/python -m benchmarks.docs
 
 bench-quick: setup ## Score and Reward beside a bare gRPC echo (under a minute)
 	@$(BIN)/python -m benchmarks.bench --quick

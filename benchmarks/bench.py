@@ -5,7 +5,6 @@ A Score here: 1 user, 10 of their tasks, `tips_v1` from Feast's keys, LinUCB; de
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import generators, servers
-from benchmarks.docs import write as write_docs
+from benchmarks.kept import RESULTS, Run
 from benchmarks.load import BenchmarkError
 from benchmarks.machine import machine, versions
 from benchmarks.measures import against, batches, candidates, cluster, crowd, events, floor, latency, reading, startup, wide, workers
@@ -32,7 +31,6 @@ from benchmarks.site import Site
 from benchmarks.sizes import FULL, QUICK, TINY, Sizes
 from benchmarks.table import table
 
-RESULTS = Path(__file__).parent / "results"
 SPREAD: Mapping[str, InRounds] = {
     "floor": floor.measure,
     "latency": latency.measure,
@@ -70,9 +68,6 @@ def main(
     out: Annotated[
         Path | None, typer.Option(help="Where the result is written as JSON. Default: bench.json, quick.json or part.json in results/.")
     ] = None,
-    docs: Annotated[
-        Path | None, typer.Option(help="Folder whose performance.md gets the table, and that gets the pictures: what `make bench` does.")
-    ] = None,
 ) -> None:
     """Measure what decisions cost, and judge it.
 
@@ -100,10 +95,7 @@ def main(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     took_s = round(time.monotonic() - began, 1)
-    _write(out, {**told, "machine": on, "took_s": took_s}, sizes, seed, rows)
-    if docs is not None:
-        where = f"{on['processor']}, {on['cores']} cores, {on['system']}"
-        write_docs(docs, rows, f"{datetime.now(UTC):%Y-%m-%d}, {where}, {told['versions']['store']}.")
+    Run({**_circumstances(sizes, seed), **told, "machine": on, "took_s": took_s}, rows).write(out)
     console = Console(width=max(Console().width, WIDTH), highlight=False)
     console.print(table([row for found in rows.values() for row in found]))
     console.print(
@@ -123,22 +115,15 @@ def _measure(chosen: Sequence[str], sizes: Sizes, seed: int) -> tuple[dict[str, 
     return rows, told
 
 
-def _write(out: Path, told: Mapping[str, object], sizes: Sizes, seed: int, rows: Mapping[str, Sequence[Row]]) -> None:
-    result = {
+def _circumstances(sizes: Sizes, seed: int) -> dict[str, object]:
+    """When a run was made, and how."""
+    return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks.bench", *sys.argv[1:]]),
         "seed": seed,
         "sizes": asdict(sizes),
         "settings": servers.SETTINGS,
-        **told,
-        "rows": [
-            {"measure": name, **asdict(row), "verdict": row.verdict, "reached": row.reached}
-            for name, found in rows.items()
-            for row in found
-        ],
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
 @contextmanager

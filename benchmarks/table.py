@@ -1,8 +1,8 @@
-"""Rows as people read them: on a terminal, and in Markdown for `docs/performance.md`."""
+"""Rows as people read them: on a terminal, and in Markdown for `docs/`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -44,10 +44,29 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def glance(runs: Mapping[str, Mapping[str, Sequence[Row]]]) -> str:
+    """What is asked for, and what each run came to, as a Markdown table; what a run did not measure is empty.
+
+    Args:
+        runs: rows by measure, by name of the run.
+    """
+    found = {name: {row.what: row for some in rows.values() for row in some} for name, rows in runs.items()}
+    asked: dict[str, Row] = {}
+    for rows in found.values():
+        for what, row in rows.items():
+            if row.must or row.reach:
+                asked.setdefault(what, row)
+    lines = [f"| measure | must | reach | {' | '.join(f'`{name}`' for name in runs)} |", f"|---|---|---|{'---|' * len(runs)}"]
+    for what, row in asked.items():
+        figures = [_against(row.must, rows[what]) if what in rows else "" for rows in found.values()]
+        lines.append(f"| {' | '.join((what, _limit(row, row.must), _limit(row, row.reach), *figures))} |")
+    return "\n".join(lines) + "\n"
+
+
 def figure(row: Row) -> str:
     """Median and range with their unit: ``1.85× (1.80 to 1.91)``."""
     spread = row.figure
-    median = f"{number(spread.median)}{'×' if row.unit == '×' else ' ' + row.unit}"
+    median = _median(row)
     return median if spread == Spread.of([spread.median]) else f"{median} ({number(spread.least)} to {number(spread.greatest)})"
 
 
@@ -62,7 +81,24 @@ def number(value: float) -> str:
 def _judged(row: Row, limit: Limit | None, verdict: str) -> Text:
     if limit is None:
         return Text()
-    return Text(f"{limit.sign} {limit.value:g}{'×' if row.unit == '×' else ' ' + row.unit}: {verdict}", COLORS[verdict])
+    return Text(f"{_limit(row, limit)}: {verdict}", COLORS[verdict])
+
+
+def _against(must: Limit | None, row: Row) -> str:
+    """``1.40×``, or ``**1.80× missed**``."""
+    return f"**{_median(row)} missed**" if must is not None and not must.met(row.figure) else _median(row)
+
+
+def _median(row: Row) -> str:
+    return number(row.figure.median) + _unit(row)
+
+
+def _limit(row: Row, limit: Limit | None) -> str:
+    return "" if limit is None else f"{limit.sign} {limit.value:,g}{_unit(row)}"
+
+
+def _unit(row: Row) -> str:
+    return "×" if row.unit == "×" else f" {row.unit}"
 
 
 def _rest(row: Row) -> tuple[str, str, str]:

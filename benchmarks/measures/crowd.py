@@ -27,6 +27,8 @@ ASKED = 2_000
 DIMENSION = 5
 OPEN_EACH = (1, 10)
 """Open decisions of a person, when their bytes are counted."""
+OPENED = 10
+"""And how many are counted for each person of the smallest town: of a thousand, what else the store does showed beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _namespace(site: Site) -> Namespace:
 def _open_decisions(site: Site, town: Town, namespace: Namespace, each: int) -> Row:
     """Bytes of an open decision: its record and its line in the person's list, which so many share."""
     users = site.sizes.users
-    count = min(town.size, ASKED)
+    count = OPENED * town.size // each
     fresh = [ScopeId(f"fresh-{each}-{n:06d}") for n in range(count)]
     messages = [Message(people.SCORE, people.request(n % users, users, scope=name).SerializeToString()) for n, name in enumerate(fresh)]
     # Everyone is known before it begins, so that only what is open is counted.

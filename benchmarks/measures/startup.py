@@ -19,7 +19,7 @@ ALONE = 0.1
 """Part of the requests that come one by one; the others come in batches, to be done in minutes."""
 
 STEPS = 10
-MOST_S = 420.0
+MOST_S = 600.0
 """After which the run ends with as many requests as there were."""
 
 
@@ -70,7 +70,7 @@ def _memory(site: Site) -> list[Row]:
     generator = ", ".join(sorted(generators))
     return [
         Row(
-            f"a worker's memory after {made:,} requests",
+            f"a worker's memory after up to {site.sizes.requests:,} requests",
             Spread.of([resident[-1]]),
             "MB",
             generator,

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import plots
+from benchmarks import docs, plots
 from benchmarks.cells import Cell
-from benchmarks.docs import BEGIN, END, replaced
+from benchmarks.kept import Run, runs
 from benchmarks.measures.batches import at_best, at_dearest
 from benchmarks.profile import shares
 from benchmarks.rows import Limit, Row, Spread, at_least, at_most, below, ratios, summary
-from benchmarks.table import figure, markdown
+from benchmarks.table import figure, glance, markdown
 
 
 def cell(*seconds: float, cpu_s: float = 0.0, units: int = 0) -> Cell:
@@ -79,11 +79,54 @@ def test_a_table_shows_median_range_and_verdict() -> None:
     assert "| it | 2.10× | ≤ 1.9×: missed |" in markdown([row(at_most(1.9), 2.1)])
 
 
-def test_the_table_of_a_page_is_replaced_and_all_else_stays() -> None:
-    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert replaced(page, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-    with pytest.raises(ValueError, match="table"):
-        replaced("no marks", "new")
+def test_at_a_glance_what_is_judged_stands_once_and_each_run_in_a_column() -> None:
+    judged = row(at_most(1.9), 1.85, 1.8, 1.913, reach=at_most(1.6))
+    missed, told = row(at_most(1.9), 2.1), replace(row(None, 7.0), what="only told")
+    kept = replace(row(at_least(50_000), 52_666.4, unit="/s"), what="only here")
+    assert glance({"here": {"a": [judged, told], "b": [kept]}, "there": {"a": [missed]}}).splitlines() == [
+        "| measure | must | reach | `here` | `there` |",
+        "|---|---|---|---|---|",
+        "| it | ≤ 1.9× | ≤ 1.6× | 1.85× | **2.10× missed** |",
+        "| only here | ≥ 50,000 /s |  | 52,666 /s |  |",
+    ]
+
+
+TOLD = {
+    "at": "2026-01-02T03:04:05+00:00",
+    "command": "python -m benchmarks.bench",
+    "took_s": 61.2,
+    "sizes": {"rounds": 7},
+    "machine": {"processor": "a processor", "cores": 2, "system": "Linux"},
+    "versions": {"commit": "abcdef0", "store": "valkey 9.1.2"},
+}
+RUN = Run(TOLD, {"floor": [row(at_most(1.9), 1.8, 1.7, 2.0, reach=below(1.5)), replace(row(None, 3.0), x=1.0, beside={"CPU µs": 2.0})]})
+
+
+def test_a_run_is_read_as_it_was_written_and_that_of_make_bench_comes_first(tmp_path: Path) -> None:
+    for name in ("bench-another", "bench", "part"):
+        RUN.write(tmp_path / f"{name}.json")
+    kept = runs(tmp_path)
+    assert list(kept) == ["bench", "bench-another"]
+    assert kept["bench"] == RUN
+
+
+def test_pages_get_the_verdicts_and_the_rows_of_all_runs_and_keep_all_else(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{docs.BEGIN}\nold\n{docs.END}\nafter\n")
+    docs.write(tmp_path, {"bench": RUN, "bench-another": RUN})
+    verdicts = glance({"bench": RUN.rows, "bench-another": RUN.rows})
+    assert page.read_text() == f"before\n{docs.BEGIN}\n{verdicts}{docs.END}\nafter\n"
+    rows = (tmp_path / "performance-rows.md").read_text()
+    assert "2026-01-02, commit abcdef0: `python -m benchmarks.bench`, 61 s, 7 rounds.\na processor, 2 cores, Linux, valkey 9.1.2." in rows
+    assert rows.count("| it | 1.80× (1.70 to 2.00) | ≤ 1.9×: met | < 1.5×: missed |") == 2
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="verdicts"):
+        docs.write(tmp_path, {"bench": RUN})
+    assert page.read_text() == "no marks"
 
 
 def test_pictures_are_drawn_of_what_was_measured(tmp_path: Path) -> None:
