@@ -95,9 +95,10 @@ def main(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     took_s = round(time.monotonic() - began, 1)
-    Run({**_circumstances(sizes, seed), **told, "machine": on, "took_s": took_s}, rows).write(out)
+    made = Run({**_circumstances(sizes, seed), **told, "machine": on, "took_s": took_s}, rows)
+    made.write(out)
     console = Console(width=max(Console().width, WIDTH), highlight=False)
-    console.print(table([row for found in rows.values() for row in found]))
+    console.print(table(made.listed))
     console.print(
         f"{sizes.rounds} rounds in alternation: median (least to greatest). CPU is the workers', for one decision or reward.\n"
         f"{', '.join(f'{name} {value}' for name, value in on.items())}\n{out} has the rest. {took_s:.0f} s."

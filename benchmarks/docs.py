@@ -23,7 +23,7 @@ def write(folder: Path, kept: Mapping[str, Run]) -> None:
         kept: by name, at least one.
     """
     page = folder / "performance.md"
-    page.write_text(replaced(page.read_text(), glance({name: run.rows for name, run in kept.items()})))
+    page.write_text(replaced(page.read_text(), glance({name: run.listed for name, run in kept.items()})))
     (folder / "performance-rows.md").write_text(all_rows(kept))
     plots.save(folder, next(iter(kept.values())).rows)
 
@@ -41,7 +41,7 @@ def all_rows(kept: Mapping[str, Run]) -> str:
             f"{told['at'][:10]}, commit {versions['commit']}: "
             f"`{told['command']}`, {told['took_s']:,.0f} s, {told['sizes']['rounds']} rounds.\n"
             f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, {versions['store']}.\n\n"
-            f"{markdown([row for found in run.rows.values() for row in found])}"
+            f"{markdown(run.listed)}"
         )
     return "\n".join(parts)
 

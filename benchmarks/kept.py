@@ -25,6 +25,11 @@ class Run:
     told: Mapping[str, Any]
     rows: Mapping[str, Sequence[Row]]
 
+    @property
+    def listed(self) -> list[Row]:
+        """All rows, in order."""
+        return [row for found in self.rows.values() for row in found]
+
     def write(self, file: Path) -> None:
         """As JSON, each row with its verdicts."""
         rows = [

@@ -44,13 +44,13 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def glance(runs: Mapping[str, Mapping[str, Sequence[Row]]]) -> str:
+def glance(runs: Mapping[str, Sequence[Row]]) -> str:
     """What is asked for, and what each run came to, as a Markdown table; what a run did not measure is empty.
 
     Args:
-        runs: rows by measure, by name of the run.
+        runs: all rows, by name of the run.
     """
-    found = {name: {row.what: row for some in rows.values() for row in some} for name, rows in runs.items()}
+    found = {name: {row.what: row for row in rows} for name, rows in runs.items()}
     asked: dict[str, Row] = {}
     for rows in found.values():
         for what, row in rows.items():

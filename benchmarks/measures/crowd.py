@@ -28,7 +28,7 @@ DIMENSION = 5
 OPEN_EACH = (1, 10)
 """Open decisions of a person, when their bytes are counted."""
 OPENED = 10
-"""And how many are counted for each person of the smallest town: of a thousand, what else the store does showed beside them."""
+"""And how many are counted for each person of the smallest town: of a thousand, runs made 188 and 360 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def test_at_a_glance_what_is_judged_stands_once_and_each_run_in_a_column() -> No
     judged = row(at_most(1.9), 1.85, 1.8, 1.913, reach=at_most(1.6))
     missed, told = row(at_most(1.9), 2.1), replace(row(None, 7.0), what="only told")
     kept = replace(row(at_least(50_000), 52_666.4, unit="/s"), what="only here")
-    assert glance({"here": {"a": [judged, told], "b": [kept]}, "there": {"a": [missed]}}).splitlines() == [
+    assert glance({"here": [judged, told, kept], "there": [missed]}).splitlines() == [
         "| measure | must | reach | `here` | `there` |",
         "|---|---|---|---|---|",
         "| it | ≤ 1.9× | ≤ 1.6× | 1.85× | **2.10× missed** |",
@@ -114,7 +114,7 @@ def test_pages_get_the_verdicts_and_the_rows_of_all_runs_and_keep_all_else(tmp_p
     page = tmp_path / "performance.md"
     page.write_text(f"before\n{docs.BEGIN}\nold\n{docs.END}\nafter\n")
     docs.write(tmp_path, {"bench": RUN, "bench-another": RUN})
-    verdicts = glance({"bench": RUN.rows, "bench-another": RUN.rows})
+    verdicts = glance({"bench": RUN.listed, "bench-another": RUN.listed})
     assert page.read_text() == f"before\n{docs.BEGIN}\n{verdicts}{docs.END}\nafter\n"
     rows = (tmp_path / "performance-rows.md").read_text()
     assert "2026-01-02, commit abcdef0: `python -m benchmarks.bench`, 61 s, 7 rounds.\na processor, 2 cores, Linux, valkey 9.1.2." in rows
